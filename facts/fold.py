@@ -1,0 +1,92 @@
+"""Applies events to a context, one after the other: the one meaning of a log, live and in replay."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .context import Context
+from .event import (
+    ContextCarried,
+    CycleCommitted,
+    Event,
+    GateDecided,
+    GateOpened,
+    RunResumed,
+    RunStarted,
+    RunStopped,
+)
+from .fact import RunId, split_ref
+from .shelf import Shelf
+from .trail import Seen, SuggestorPrint, Trail
+
+ANY_FAMILY = "*"
+"""How a suggestor that reads everything is recorded."""
+
+
+def apply(context: Context, event: Event, run: RunId) -> None:
+    """Brings a context from before an event to after it, facts and trail."""
+    if isinstance(event, CycleCommitted):
+        seen = {name: see(context._trail.prints.get(name), context._shelves) for name in event.ran}
+        put_facts(context, event)
+        advance(context._trail, event, run, seen)
+        return
+    if isinstance(event, ContextCarried):
+        put_facts(context, event)
+    advance(context._trail, event, run, {})
+
+
+def put_facts(context: Context, event: CycleCommitted | ContextCarried) -> None:
+    """Puts the facts of an event on their shelves."""
+    for fact in event.facts:
+        context._shelf_of(fact.family, fact.key).append(fact)
+
+
+def advance(trail: Trail, event: Event, run: RunId, seen: Mapping[str, Seen]) -> None:
+    """Brings a trail from before an event to after it; `seen` is what those who ran in a cycle were shown."""
+    trail.seq += 1
+    match event:
+        case RunStarted():
+            trail.run, trail.seq = run, 1
+            trail.cycles = trail.facts = trail.tokens = 0
+            trail.cost = 0.0
+            trail.parent = event.parent.run if event.parent else None
+            trail.prints.update((known.name, known) for known in event.suggestors)
+        case RunResumed():
+            trail.prints.update((known.name, known) for known in event.suggestors)
+        case ContextCarried():
+            trail.cycle = event.cycle
+            trail.prints = {known.name: known for known in event.suggestors} | trail.prints
+            trail.seen.update(event.seen)
+            trail.gates.update((parked.gate, parked) for parked in event.gates)
+            trail.decided.update((decision.gate, decision) for decision in event.decided)
+            trail.declined.update(event.declined)
+            for loser in event.losers:
+                trail.losers.setdefault(loser.ref, []).append(loser)
+        case CycleCommitted():
+            trail.cycle = event.cycle
+            trail.cycles += bool(event.ran)
+            trail.facts += len(event.facts)
+            trail.tokens += event.tokens
+            trail.cost += event.cost
+            trail.seen.update(seen)
+            for rejection in event.rejections:
+                if rejection.reason == "contested":
+                    trail.losers.setdefault(rejection.ref, []).append(rejection)
+        case GateOpened():
+            trail.gates[event.parked.gate] = event.parked
+        case GateDecided():
+            decision = event.decision
+            trail.decided[decision.gate] = decision
+            parked = trail.gates.pop(decision.gate, None)
+            if parked is not None and not decision.approved:
+                trail.declined.add((split_ref(parked.ref)[0], parked.sha256))
+        case RunStopped():
+            pass
+
+
+def see(known: SuggestorPrint | None, shelves: Mapping[str, Shelf]) -> Seen:
+    """Returns what a suggestor is shown when it runs now."""
+    if known is None:
+        return Seen("", {})
+    reads = tuple(shelves) if known.reads == (ANY_FAMILY,) else known.reads
+    return Seen(known.version, {name: shelves[name].size for name in reads if name in shelves and shelves[name].size})

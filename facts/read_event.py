@@ -1,0 +1,280 @@
+"""Reads the text of an event back and trusts nothing in it: every error names run, event and field."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .errors import InvalidPayload, LogError
+from .event import (
+    FORMAT,
+    ContextCarried,
+    CycleCommitted,
+    Event,
+    GateDecided,
+    GateOpened,
+    Parent,
+    RunResumed,
+    RunStarted,
+    RunStopped,
+)
+from .fact import Fact, Ref, RunId, make_fact
+from .payload import Opaque, Payload, decode
+from .trail import Decision, Parked, Rejection, Seen, SuggestorPrint
+
+Payloads = Callable[[str], bytes | None]
+"""Finds the bytes of a payload by its digest; None if they have been redacted."""
+
+
+MAX_AMOUNT = 1e300
+"""No cost is larger; a larger integer might not even fit a float."""
+
+
+class BrokenEvent(LogError):
+    """An event of a log cannot be read."""
+
+    def __init__(self, run: str, seq: int, problem: str) -> None:
+        self.run, self.seq, self.problem = run, seq, problem
+        intact = "Events before it are intact" if seq else "Nothing before it is intact"
+        super().__init__(f"run {run}: event {seq} {problem}. {intact}")
+
+
+class UnknownFormat(LogError):
+    """A log was written by a newer build."""
+
+    def __init__(self, run: str, seq: int, found: object) -> None:
+        self.run, self.seq, self.found = run, seq, found
+        super().__init__(
+            f"run {run}: event {seq} has format version {found!r}; this build reads up to {FORMAT}. Upgrade quiesce"
+        )
+
+
+class _Fields:
+    """The fields of one JSON object, asked for by name and type."""
+
+    __slots__ = ("data", "run", "seq", "where")
+
+    def __init__(self, data: Any, run: str, seq: int, where: str = "") -> None:
+        self.data, self.run, self.seq, self.where = data, run, seq, where
+        if not isinstance(data, dict):
+            self.fail("", "is not an object")
+
+    def fail(self, name: str, problem: str) -> None:
+        field = f"{self.where}{name}" or "text"
+        raise BrokenEvent(self.run, self.seq, f"cannot be read: its {field} {problem}")
+
+    def take(self, name: str, *kinds: type) -> Any:
+        if name not in self.data:
+            self.fail(name, "is missing")
+        value = self.data[name]
+        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+            self.fail(name, f"is {value!r:.60}, not {' or '.join(kind.__name__ for kind in kinds)}")
+        return value
+
+    def text(self, name: str) -> str:
+        return str(self.take(name, str))
+
+    def number(self, name: str) -> int:
+        return int(self.take(name, int))
+
+    def digest(self, name: str) -> bytes:
+        text = self.text(name)
+        try:
+            found = bytes.fromhex(text)
+        except ValueError:
+            found = b""
+        if len(found) != 32 or found.hex() != text:
+            self.fail(name, f"is {text!r:.60}, not a SHA-256 in hex")
+        return found
+
+    def confidence(self) -> float:
+        value = self.take("confidence", float, int)
+        if not 0 <= value <= 1:  # NaN is neither
+            self.fail("confidence", f"is {value!r:.60}, not a number from 0 to 1")
+        return float(value)
+
+    def amount(self, name: str) -> float:
+        value = self.take(name, float, int)
+        if not abs(value) <= MAX_AMOUNT:  # neither is NaN
+            self.fail(name, f"is {value!r:.60}, not a finite number")
+        return float(value)
+
+    def refs(self, name: str) -> tuple[Ref, ...]:
+        return tuple(Ref(ref) for ref in self.texts(name))
+
+    def texts(self, name: str) -> list[str]:
+        found = self.take(name, list)
+        if not all(isinstance(item, str) for item in found):
+            self.fail(name, "holds something that is no text")
+        return list(found)
+
+    def each(self, name: str) -> list[_Fields]:
+        return [
+            _Fields(item, self.run, self.seq, f"{self.where}{name}[{place}].")
+            for place, item in enumerate(self.take(name, list))
+        ]
+
+    def at(self, name: str) -> _Fields:
+        return _Fields(self.take(name, dict), self.run, self.seq, f"{self.where}{name}.")
+
+
+def read_head(raw: bytes, run: str, seq: int) -> Mapping[str, Any]:
+    """Returns the JSON object of an event after checking its format, run and number."""
+    try:
+        data = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise BrokenEvent(run, seq, f"is not JSON: {error}") from error
+    fields = _Fields(data, run, seq)
+    version = fields.take("v", int)
+    if not 1 <= version <= FORMAT:
+        raise UnknownFormat(run, seq, version)
+    if fields.text("run") != run:
+        fields.fail("run", f"is {data['run']!r:.60}")
+    if fields.number("seq") != seq:
+        fields.fail("seq", f"is {data['seq']}: a line is missing, doubled or out of order")
+    return fields.data  # type: ignore[no-any-return]  # checked to be a dict
+
+
+def read_event(data: Mapping[str, Any], run: str, seq: int, payloads: Payloads) -> Event:
+    """Returns the event of a JSON object that `read_head` has checked."""
+    fields = _Fields(data, run, seq)
+    kind = fields.text("kind")
+    reader = _readers.get(kind)
+    if reader is None:
+        fields.fail("kind", f"is {kind!r:.60}, which this build does not know")
+    return reader(fields, payloads)  # type: ignore[misc]  # fail raised if it is None
+
+
+def _payload(fields: _Fields, name: str, family: str, payloads: Payloads) -> Payload | Opaque:
+    digest = fields.text(name)
+    raw = payloads(digest)
+    key, version = fields.text("key"), fields.number("version")
+    if raw is None:
+        return Opaque(family=family, key=key, version=version, raw=b"")
+    try:
+        return decode(family, key, version, raw)
+    except InvalidPayload as error:
+        raise BrokenEvent(fields.run, fields.seq, f"cannot be read: {fields.where}{name}: {error}") from error
+
+
+def _read_facts(fields: _Fields, payloads: Payloads) -> list[Fact[Any]]:
+    facts: list[Fact[Any]] = []
+    before: tuple[Ref, ...] = ()
+    for item in fields.each("facts"):
+        before = before if item.data.get("because") == "same" else item.refs("because")
+        family, _, id = item.text("ref").partition(":")
+        if not (family and id):
+            item.fail("ref", f"is {item.data['ref']!r:.60}, not family:id")
+        payload = _payload(item, "digest", family, payloads)
+        cycle = item.number("cycle")
+        facts.append(
+            make_fact(payload, id, item.text("by"), cycle, item.confidence(), before, item.digest("digest"))
+        )
+    return facts
+
+
+def _read_rejections(fields: _Fields, name: str, payloads: Payloads) -> list[Rejection]:
+    found = []
+    for item in fields.each(name):
+        ref = Ref(item.text("ref"))
+        said = item.take("digest", str, type(None)) is not None
+        found.append(
+            Rejection(
+                ref, item.text("key"), item.number("version"), item.text("by"), item.number("cycle"),
+                item.confidence(), item.refs("because"), item.text("reason"),
+                _payload(item, "digest", ref.partition(":")[0], payloads) if said else None,
+                item.digest("digest") if said else None,
+            )
+        )  # fmt: skip
+    return found
+
+
+def _read_parked(fields: _Fields, payloads: Payloads) -> Parked:
+    return Parked(
+        gate=fields.text("gate"), policy=fields.text("policy"), family=fields.text("family"), id=fields.text("id"),
+        by=fields.text("by"), cycle=fields.number("cycle"), confidence=fields.confidence(),
+        because=fields.refs("because"), payload=_payload(fields, "digest", fields.text("family"), payloads),
+        sha256=fields.digest("digest"), opened=fields.text("opened"),
+        expires=fields.take("expires", str, type(None)), default=fields.take("default", str, type(None)),
+    )  # fmt: skip
+
+
+def _read_decision(fields: _Fields) -> Decision:
+    return Decision(
+        fields.text("gate"), Ref(fields.text("ref")), fields.take("approved", bool), fields.text("by"),
+        fields.text("reason"), fields.text("at"),
+    )  # fmt: skip
+
+
+def _read_prints(fields: _Fields) -> tuple[SuggestorPrint, ...]:
+    return tuple(
+        SuggestorPrint(
+            item.text("name"), item.text("version"), tuple(item.texts("reads")), tuple(item.texts("writes")),
+            item.take("pure", bool),
+        )
+        for item in fields.each("suggestors")
+    )  # fmt: skip
+
+
+def _started(fields: _Fields, _payloads: Payloads) -> Event:
+    parent = None
+    if fields.take("parent", dict, type(None)) is not None:
+        above = fields.at("parent")
+        parent = Parent(RunId(above.text("run")), above.number("seq"), above.text("digest"))
+    settings = fields.take("settings", dict)
+    return RunStarted(fields.text("started"), fields.number("seed"), _read_prints(fields), settings, parent)
+
+
+def _carried(fields: _Fields, payloads: Payloads) -> Event:
+    seen = {}
+    for name in fields.take("seen", dict):
+        one = fields.at("seen").at(name)
+        sizes = one.at("sizes")
+        seen[name] = Seen(one.text("version"), {family: sizes.number(family) for family in sizes.data})
+    declined = []
+    for place, pair in enumerate(fields.take("declined", list)):
+        if not (isinstance(pair, list) and len(pair) == 2 and all(isinstance(part, str) for part in pair)):
+            fields.fail(f"declined[{place}]", "is not a family and a digest")
+        item = _Fields({"digest": pair[1]}, fields.run, fields.seq, f"declined[{place}].")
+        declined.append((pair[0], item.digest("digest")))
+    return ContextCarried(
+        fields.number("cycle"), _read_facts(fields, payloads), _read_prints(fields), seen, [_read_parked(item, payloads) for item in fields.each("gates")],
+        [_read_decision(item) for item in fields.each("decided")], declined,
+        _read_rejections(fields, "losers", payloads),
+    )  # fmt: skip
+
+
+def _committed(fields: _Fields, payloads: Payloads) -> Event:
+    rejections = _read_rejections(fields, "rejections", payloads)
+    return CycleCommitted(
+        fields.number("cycle"), fields.texts("ran"), _read_facts(fields, payloads), rejections,
+        fields.number("tokens"), fields.amount("cost"),
+    )  # fmt: skip
+
+
+def _opened(fields: _Fields, payloads: Payloads) -> Event:
+    return GateOpened(_read_parked(fields, payloads))
+
+
+def _decided(fields: _Fields, _payloads: Payloads) -> Event:
+    return GateDecided(_read_decision(fields))
+
+
+def _resumed(fields: _Fields, _payloads: Payloads) -> Event:
+    return RunResumed(fields.text("at"), _read_prints(fields), fields.take("settings", dict))
+
+
+def _stopped(fields: _Fields, _payloads: Payloads) -> Event:
+    return RunStopped(fields.take("stop", dict), fields.number("facts"), fields.text("root"))
+
+
+_readers: dict[str, Callable[[_Fields, Payloads], Event]] = {
+    RunStarted.kind: _started,
+    ContextCarried.kind: _carried,
+    CycleCommitted.kind: _committed,
+    GateOpened.kind: _opened,
+    GateDecided.kind: _decided,
+    RunResumed.kind: _resumed,
+    RunStopped.kind: _stopped,
+}

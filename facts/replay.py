@@ -1,0 +1,87 @@
+"""Gives back the context of a run from its log alone: no suggestor runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .context import Context
+from .errors import LogError
+from .event import ContextCarried, CycleCommitted, RunStarted
+from .fact import RunId
+from .fold import apply
+from .log import FactLog, Logged
+from .read_event import BrokenEvent, UnknownFormat
+from .stores import Broken
+
+
+def replay(log: FactLog, run: RunId | str, at: int | None = None) -> Context:
+    """Returns the context at the end of a run, or at the end of cycle `at`.
+
+    ```python
+    replay(log, result.run_id, at=3)
+    ```
+
+    Raises:
+        LogError: the log holds no such run or cycle, or an event cannot be read.
+    """
+    context = Context()
+    last = None
+    try:
+        for logged in lineage(log, RunId(str(run))):
+            cycle = _cycle_of(logged)
+            if at is not None and cycle is not None and cycle > at:
+                break
+            apply(context, logged.event, logged.run)
+            context._trail.digest = logged.digest
+            last = cycle if cycle is not None else last
+    except (Broken, BrokenEvent, UnknownFormat):
+        if at is None or at != last:  # damage behind the cycle that was asked for is no matter
+            raise
+    if at is not None and (last is None or at > last or at < 0):
+        raise LogError(f"run {run} has no cycle {at}; its last is {-1 if last is None else last}")
+    return context
+
+
+def lineage(log: FactLog, run: RunId) -> Iterator[Logged]:
+    """Yields every event that a run rests on: those of its parents up to where it left them, then its own."""
+    chain: list[tuple[RunId, int | None, str | None]] = [(run, None, None)]
+    visited = {run}
+    while True:
+        first = _first(log, chain[-1][0])
+        if first is None or first.parent is None:
+            break
+        parent = first.parent
+        if parent.run in visited:
+            raise LogError(f"run {run} is its own ancestor through {parent.run}: the log is not one that quiesce wrote")
+        if parent.run not in log:
+            raise LogError(
+                f"run {chain[-1][0]} goes on from run {parent.run}, which is not in this log. Load that run first"
+            )
+        visited.add(parent.run)
+        chain.append((parent.run, parent.seq, parent.digest))
+    for name, until, digest in reversed(chain):
+        yield from _part(log, name, until, digest)
+
+
+def _part(log: FactLog, run: RunId, until: int | None, digest: str | None) -> Iterator[Logged]:
+    read = 0
+    for logged in log.events(run):
+        if until is not None and read >= until:
+            break
+        read += 1
+        yield logged
+        if read == until and logged.digest != digest:
+            raise LogError(f"run {run}: event {logged.seq} is not the one from which another run went on")
+    if until is not None and read < until:
+        raise LogError(f"run {run} ends at event {read}, but another run went on from event {until}")
+
+
+def _first(log: FactLog, run: RunId) -> RunStarted | None:
+    for logged in log.events(run):
+        return logged.event if isinstance(logged.event, RunStarted) else None
+    return None
+
+
+def _cycle_of(logged: Logged) -> int | None:
+    event = logged.event
+    return event.cycle if isinstance(event, (CycleCommitted, ContextCarried)) else None

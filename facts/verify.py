@@ -1,0 +1,179 @@
+"""Checks a run from end to end: every event follows the one before, every payload is what was hashed, the root stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+from .context import Context
+from .errors import LogError, QuiesceError
+from .event import Event, RunStarted, RunStopped
+from .fact import RunId
+from .fold import apply
+from .log import FactLog, leaves_of
+from .merkle import MerkleTree
+from .read_event import BrokenEvent, UnknownFormat, read_event, read_head
+from .replay import lineage
+from .record import Record
+from .stores import Broken
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """The first thing that is wrong with a run."""
+
+    event: int
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What checking a run found."""
+
+    run: RunId
+    events: int
+    """How many events are sound."""
+    facts: int
+    root: str
+    """The Merkle root over the facts of the sound events."""
+    cycle: int | None
+    """The last sound cycle."""
+    finished: bool
+    """The last sound event says that the run stopped."""
+    gone: tuple[str, ...]
+    """Digests of payloads that are no longer there; the chain stands without them."""
+    fault: Fault | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Nothing is wrong."""
+        return self.fault is None
+
+    def __str__(self) -> str:
+        if self.fault is None:
+            gone = f", {len(self.gone)} payloads gone" if self.gone else ""
+            state = "stopped" if self.finished else "unfinished"
+            return f"run {self.run}: {self.events} events and {self.facts} facts are sound{gone}; {state}; root {self.root}"
+        intact = "Nothing before it is intact" if self.cycle is None else f"Cycles up to {self.cycle} are intact: replay(log, {str(self.run)!r}, at={self.cycle})"  # fmt: skip
+        return f"run {self.run}: event {self.fault.event} {self.fault.problem}. {intact}"
+
+    def unwrap(self) -> Verification:
+        """Returns itself if nothing is wrong, else raises LogError."""
+        if self.fault is not None:
+            raise LogError(str(self))
+        return self
+
+
+def verify(log: FactLog, run: RunId | str, progress: Callable[[int], None] | None = None) -> Verification:
+    """Checks the chain, the payloads, the refold and the root of a run; names the first event that is wrong.
+
+    `progress` is called with the number of events checked, now and then.
+    """
+    check = _Check(log, RunId(str(run)))
+    try:
+        for record in log.records(run):
+            check.take(record)
+            if progress is not None and check.seq % 64 == 0:
+                progress(check.seq)
+    except Broken as error:
+        check.fault = Fault(error.seq, f"is damaged ({error.where}, {error.problem})")
+    except (BrokenEvent, UnknownFormat) as error:
+        check.fault = Fault(error.seq, getattr(error, "problem", str(error)))
+    except _Wrong as wrong:
+        check.fault = Fault(check.seq, str(wrong))
+    return check.result()
+
+
+class _Wrong(Exception):
+    """Says what is wrong with the event at hand."""
+
+
+class _Check:
+    """Walks over the records of a run and remembers what it needs to judge the next."""
+
+    def __init__(self, log: FactLog, run: RunId) -> None:
+        self.log, self.run = log, run
+        self.seq = 0
+        self.previous: str | None = None
+        self.tree = MerkleTree()
+        self.context = Context()
+        self.cycle: int | None = None
+        self.finished = False
+        self.gone: list[str] = []
+        self.fault: Fault | None = None
+
+    def take(self, record: Record) -> None:
+        if sha256(record.raw).hexdigest() != record.digest:
+            raise _Wrong("does not match its digest")
+        data = read_head(record.raw, self.run, self.seq)
+        if data.get("prev") != self.previous:
+            raise _Wrong(f"does not follow event {self.seq - 1}" if self.seq else "is first, but names one before it")
+        self._check_payloads(record, data)
+        event = read_event(data, self.run, self.seq, record.payloads.get)
+        self._refold(event)
+        self.tree.extend(leaves_of(data))
+        if isinstance(event, RunStopped) and event.root != self.tree.root().hex():
+            raise _Wrong("names a root that is not that of the facts before it")
+        self.finished = isinstance(event, RunStopped)
+        self.seq += 1
+        self.previous = record.digest
+
+    def _check_payloads(self, record: Record, data: Mapping[str, Any]) -> None:
+        for digest, raw in record.payloads.items():
+            if sha256(raw).hexdigest() != digest:
+                raise _Wrong(f"has a payload that does not match its digest, {digest[:12]}…")
+        named = [entry for part in ("facts", "rejections", "losers", "gates") for entry in _entries(data.get(part))]
+        named.append(data)
+        for entry in named:
+            named_by = entry.get("digest")
+            if isinstance(named_by, str) and named_by not in record.payloads:
+                self.gone.append(named_by)
+
+    def _refold(self, event: Event) -> None:
+        if self.seq == 0 and not isinstance(event, RunStarted):
+            raise _Wrong(f"is {event.kind}, but a run begins with {RunStarted.kind}")
+        if isinstance(event, RunStarted):
+            if self.seq:
+                raise _Wrong("begins the run a second time")
+            if event.parent is not None:
+                self._begin_from_parent(event)
+        expected = self.context._trail.cycle + 1
+        cycle = getattr(event, "cycle", None)
+        if event.kind == "cycle_committed" and cycle != expected:
+            raise _Wrong(f"commits cycle {cycle} where cycle {expected} is due")
+        for fact in getattr(event, "facts", ()) if not isinstance(event, RunStopped) else ():
+            for reason in fact.because:
+                if reason not in self.context and not any(other.ref == reason for other in event.facts):  # type: ignore[union-attr]  # only events with facts come here
+                    raise _Wrong(f"says that {fact.ref} rests on {reason}, which is not known by then")
+        apply(self.context, event, self.run)
+        if cycle is not None:
+            self.cycle = cycle
+
+    def _begin_from_parent(self, event: RunStarted) -> None:
+        parent = event.parent
+        if parent is None:
+            return
+        try:
+            ends = [record.digest for record in self.log.records(parent.run)]
+            if len(ends) < parent.seq or ends[parent.seq - 1] != parent.digest:
+                raise _Wrong(
+                    f"goes on from event {parent.seq - 1} of run {parent.run}, which is not the one in this log"
+                )
+            for logged in lineage(self.log, self.run):
+                if logged.run == self.run:
+                    break
+                apply(self.context, logged.event, logged.run)
+        except QuiesceError as error:
+            raise _Wrong(f"goes on from run {parent.run}, which cannot be read: {error}") from error
+
+    def result(self) -> Verification:
+        return Verification(
+            self.run, self.seq, self.tree.size, self.tree.root().hex(), self.cycle, self.finished, tuple(self.gone),
+            self.fault,
+        )  # fmt: skip
+
+
+def _entries(value: object) -> list[Mapping[str, Any]]:
+    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
