@@ -1,0 +1,165 @@
+"""Calls suggestors: fills their parameters, takes what they return, and turns whatever goes wrong into a value."""
+
+from __future__ import annotations
+
+import re
+from asyncio import CancelledError  # nothing is awaited in a plain function: who raises one there made it himself
+from collections.abc import Sequence
+from hashlib import sha256
+from inspect import isasyncgen, isawaitable
+from types import CoroutineType
+from typing import Any, Literal
+
+import anyio.to_thread
+
+from ..facts import Fact, Failure, Payload, View
+from .answer import Invocation, Lapse, Outcome, collect, collect_async, collect_each
+from .clock import Clock
+from .errors import Nonsense
+from .suggestor import Suggestor
+
+MAX_BACKOFF = 30.0
+MAX_MESSAGE = 2_000
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+
+
+def call_inline(invocation: Invocation) -> Outcome:
+    """Calls a sync suggestor where we stand."""
+    try:
+        return collect(invocation, _call(invocation))
+    except (Exception, CancelledError) as error:  # a user's function: its failure is a fact, not the end of the run
+        return failed(invocation, error)
+
+
+def call_facts_inline(suggestor: Suggestor, cycle: int, triggers: Sequence[Fact[Any]], view: View) -> Outcome:
+    """Calls a sync per-fact suggestor that takes nothing but its fact, for each of many facts, as fast as it goes."""
+    call = suggestor.call
+    whole = Outcome([])
+    answers = whole.answers
+    for index, trigger in enumerate(triggers):
+        try:
+            result = call(trigger)
+            if result is None:
+                continue
+            if isinstance(result, Payload) and (draft := collect_each(suggestor, cycle, trigger, result)) is not None:
+                answers.append(draft)
+                continue
+            one = collect(Invocation(suggestor, cycle, index, view, trigger), result)
+        except (Exception, CancelledError) as error:  # a user's function: its failure is a fact, not the end of the run
+            one = failed(Invocation(suggestor, cycle, index, view, trigger), error)
+        answers.extend(one.answers)
+        whole.tokens += one.tokens
+        whole.cost += one.cost
+    return whole
+
+
+async def call_patiently(invocation: Invocation, clock: Clock) -> Outcome:
+    """Calls an async or blocking suggestor with its timeouts and retries."""
+    options = invocation.suggestor.options
+    if options.deadline is None:
+        if options.timeout is None and not options.retries:
+            try:
+                return await _answer(invocation)
+            except Exception as error:  # noqa: BLE001  a user's function: its failure is a fact, not the end of the run
+                return failed(invocation, error)
+        return await _attempt_all(invocation, clock)
+    with clock.timeout(options.deadline):
+        return await _attempt_all(invocation, clock)
+    return _late(invocation, "deadline", options.deadline)
+
+
+async def _attempt_all(invocation: Invocation, clock: Clock) -> Outcome:
+    options = invocation.suggestor.options
+    attempt = 1
+    while _is_worth_another(outcome := await _attempt(invocation, clock)) and attempt <= options.retries:
+        await clock.sleep(_pause(invocation, attempt))
+        attempt += 1
+    outcome.attempts = attempt
+    return outcome
+
+
+def _is_worth_another(outcome: Outcome) -> bool:
+    lapse = outcome.answers[0] if outcome.failed else None
+    return isinstance(lapse, Lapse) and lapse.failure.kind != "nonsense"
+
+
+async def _attempt(invocation: Invocation, clock: Clock) -> Outcome:
+    timeout = invocation.suggestor.options.timeout
+    invocation.view.rewind()  # an attempt sees nothing of the one before
+    try:
+        if timeout is None:
+            return await _answer(invocation)
+        with clock.timeout(timeout):
+            return await _answer(invocation)
+        return _late(invocation, "timeout", timeout)
+    except Exception as error:  # noqa: BLE001  a user's function: its failure is a fact, not the end of the run
+        return failed(invocation, error)
+
+
+async def _answer(invocation: Invocation) -> Outcome:
+    if invocation.suggestor.options.thread:
+        return await anyio.to_thread.run_sync(call_inline, invocation, abandon_on_cancel=True)
+    result = _call(invocation)
+    if result.__class__ is CoroutineType:  # nearly always; the general questions below take longer than the rest
+        return collect(invocation, await result)
+    if isasyncgen(result):
+        return await collect_async(invocation, result)
+    if isawaitable(result):
+        result = await result
+    return collect(invocation, result)
+
+
+def _call(invocation: Invocation) -> Any:
+    view = invocation.view
+    slots = invocation.suggestor.slots
+    if len(slots) == 1 and invocation.trigger is not None:
+        return invocation.suggestor.call(invocation.trigger)
+    given: list[Any] = []
+    for _, kind, cls in slots:
+        if kind == "fact":
+            given.append(invocation.trigger)
+        elif kind == "view":
+            given.append(view)
+        else:
+            given.append(view.all(cls or Payload))  # an All[…] slot has a class
+    return invocation.suggestor.call(*given)
+
+
+def failed(invocation: Invocation, error: BaseException) -> Outcome:
+    kind: Literal["raised", "nonsense"] = "nonsense" if isinstance(error, Nonsense) else "raised"
+    try:
+        message = str(error)
+    except Exception:  # a user's class: that it cannot be shown is no reason to lose its name
+        message = "(its text cannot be shown)"
+    return _failure(invocation, kind, type(error).__name__, message)
+
+
+def _late(invocation: Invocation, kind: Literal["timeout", "deadline"], seconds: float) -> Outcome:
+    what = "one attempt" if kind == "timeout" else "all attempts together"
+    return _failure(invocation, kind, "TimeoutError", f"{what} took longer than {seconds:g} s ({kind}={seconds:g})")
+
+
+def _failure(
+    invocation: Invocation, kind: Literal["raised", "timeout", "deadline", "nonsense"], error: str, message: str
+) -> Outcome:
+    text = _ADDRESS.sub("", message).encode("utf-8", "replace").decode()  # addresses differ from run to run
+    if len(text) > MAX_MESSAGE:
+        text = text[:MAX_MESSAGE] + "…"
+    trigger = invocation.trigger.ref if invocation.trigger is not None else None
+    failure = Failure(
+        suggestor=invocation.suggestor.name,
+        cycle=invocation.cycle,
+        trigger=trigger,
+        kind=kind,
+        error=error,
+        message=text,
+    )
+    because = (trigger,) if trigger is not None else invocation.view.take_handed()
+    return Outcome([Lapse(failure, because)], failed=True)
+
+
+def _pause(invocation: Invocation, attempt: int) -> float:
+    """Doubles with each attempt; up to a quarter is taken off by a hash, so that many do not come back at once."""
+    base = min(invocation.suggestor.options.backoff * 2.0 ** (attempt - 1), MAX_BACKOFF)
+    spread = int.from_bytes(sha256(f"{invocation.view.invocation}/{attempt}".encode()).digest()[:4]) / 2**32
+    return float(base * (1 - spread / 4))

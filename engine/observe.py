@@ -1,0 +1,113 @@
+"""Tells others what a run does: events as they are committed, invocations as they begin and end, log lines."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..facts.event import CycleCommitted, Event
+from ..facts.fact import Ref, RunId
+from .stop import Stop, describe
+
+LOGGER = "quiesce"
+
+
+@dataclass(frozen=True, slots=True)
+class InvocationStarted:
+    """A suggestor is about to be called. Comes at once, in no promised order."""
+
+    run: RunId
+    suggestor: str
+    cycle: int
+    trigger: Ref | None
+
+
+@dataclass(frozen=True, slots=True)
+class InvocationEnded:
+    """A call of a suggestor has ended, after all its attempts. Comes at once, in no promised order."""
+
+    run: RunId
+    suggestor: str
+    cycle: int
+    trigger: Ref | None
+    proposals: int
+    failed: bool
+    attempts: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """An event was appended to the log. Comes in the order of the log."""
+
+    run: RunId
+    seq: int
+    event: Event
+
+
+Notice = InvocationStarted | InvocationEnded | Committed
+Observer = Callable[[Notice], None]
+"""Called in the run's own task, so it must not block. What it raises ends the run."""
+
+
+class Speaker:
+    """Writes log lines for a run, if anybody listens: whether is found out once, and nothing is formatted otherwise.
+
+    Lines go to structlog if the program has configured it, else to the standard logger "quiesce".
+    """
+
+    __slots__ = ("debug", "info", "run")
+
+    def __init__(self, run: RunId) -> None:
+        self.run = run
+        self.info = _is_enabled(logging.INFO)
+        self.debug = self.info and _is_enabled(logging.DEBUG)
+
+    def committed(self, event: CycleCommitted, seconds: float) -> None:
+        """Tells of a cycle: a line at info, and one for each fact and rejection at debug."""
+        line = _logger().bind(run=self.run, cycle=event.cycle)
+        line.info(
+            "cycle_committed", facts=len(event.facts), rejections=len(event.rejections), ran=len(event.ran),
+            seconds=round(seconds, 6),
+        )  # fmt: skip
+        if self.debug:
+            for fact in event.facts:
+                line.debug("promoted", ref=fact.ref, by=fact.by, confidence=fact.confidence)
+            for rejection in event.rejections:
+                line.debug("rejected", ref=rejection.ref, by=rejection.by, reason=rejection.reason)
+
+    def stopped(self, stop: Stop) -> None:
+        """Tells why the run ended."""
+        _logger().bind(run=self.run).info("run_stopped", stop=type(stop).__name__, why=describe(stop))
+
+
+def tell(observers: Sequence[Observer], notice: Notice) -> None:
+    """Gives a notice to every observer."""
+    for observer in observers:
+        observer(notice)
+
+
+def _is_enabled(level: int) -> bool:
+    """Tells whether a line of this level would be written; does not import structlog if nobody else has."""
+    structlog: Any = sys.modules.get("structlog")
+    if structlog is not None and structlog.is_configured():
+        asks = getattr(structlog.get_logger(LOGGER), "is_enabled_for", None) or getattr(
+            structlog.get_logger(LOGGER), "isEnabledFor", None
+        )
+        return bool(asks(level)) if asks is not None else True
+    return logging.getLogger(LOGGER).isEnabledFor(level)
+
+
+def _logger() -> Any:
+    import structlog
+
+    if structlog.is_configured():
+        return structlog.get_logger(LOGGER)
+    return structlog.wrap_logger(
+        logging.getLogger(LOGGER),
+        processors=[structlog.stdlib.filter_by_level, structlog.processors.KeyValueRenderer(key_order=["event"])],
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
