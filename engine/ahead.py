@@ -66,6 +66,8 @@ class Ahead:
 
     def committed(self, cycle: int) -> None:
         """Notes that a cycle is over: what was too far ahead may be asked again."""
+        while self._questions and self._questions[0][0] <= cycle:
+            heappop(self._questions)  # answered by the commit
         for question in self._late:
             heappush(self._questions, question)
         self._late.clear()

@@ -7,7 +7,7 @@ suggestor in a thread encodes and hashes its answers there.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Coroutine, Iterable, Mapping, Set
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Set
 from contextlib import aclosing
 from dataclasses import dataclass
 from hashlib import sha256

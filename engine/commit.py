@@ -7,11 +7,11 @@ from collections.abc import Sequence, Set
 from ..facts import StoreError, Violated
 from ..facts.event import CycleCommitted, Event, GateDecided, GateOpened, RunStopped
 from ..facts.fold import advance
-from ..facts.trail import Rejection
 from .cycle import LAST, Cycle
 from .goal import Met
 from .invariant import Invariant, Violation
 from .observe import Committed, tell
+from .promote import refuse
 from .restless import find_loop, find_restless
 from .run import RECENT, Run
 from .stop import BudgetExhausted, GoalsMet, InvariantViolated, Resource, Stop, stop_to_json
@@ -49,7 +49,7 @@ def commit(run: Run, cycle: Cycle, decided: Sequence[GateDecided] = ()) -> Stop 
     return stop or ask_goals(run, cycle.number, cycle.fresh)
 
 
-def append(run: Run, events: Sequence[Event], cycle: Cycle | None = None) -> None:
+def append(run: Run, events: Sequence[Event], cycle: Cycle | None = None, *, tell_others: bool = True) -> None:
     """Appends events to the log, folds them into the trail and tells whoever listens."""
     trail = run.context._trail
     seq = trail.seq
@@ -62,7 +62,7 @@ def append(run: Run, events: Sequence[Event], cycle: Cycle | None = None) -> Non
         raise NotKept(run.id, seq, events, str(error)) from error
     for event in events:
         advance(trail, event, run.id, cycle.seen if cycle is not None and isinstance(event, CycleCommitted) else {})
-    if run.plan.observers:
+    if run.plan.observers and tell_others:
         for place, event in enumerate(events):
             tell(run.plan.observers, Committed(run.id, seq + place, event))
     if run.speaker.info and cycle is not None:
@@ -70,10 +70,10 @@ def append(run: Run, events: Sequence[Event], cycle: Cycle | None = None) -> Non
         run.speaker.committed(committed, sum(seconds for seconds, _ in cycle.took.values()))
 
 
-def conclude(run: Run, stop: Stop) -> Stop:
+def conclude(run: Run, stop: Stop, *, tell_others: bool = True) -> Stop:
     """Writes the end of a run into its log."""
     trail = run.context._trail
-    append(run, [RunStopped(stop_to_json(stop), trail.facts)])
+    append(run, [RunStopped(stop_to_json(stop), trail.facts)], tell_others=tell_others)
     if run.speaker.info:
         run.speaker.stopped(stop)
     return stop
@@ -126,9 +126,7 @@ def _check_structure(run: Run, cycle: Cycle) -> Stop | None:
     broken, violation = found
     for at, fact in zip(cycle.places, cycle.facts, strict=True):
         reason = f"refused: invariant {broken.name!r} would not hold"
-        cycle.rejections.append(
-            (at, Rejection(fact.ref, fact.key, fact.version, fact.by, cycle.number, fact.confidence, fact.because, reason, fact.payload, fact.sha256))
-        )  # fmt: skip
+        cycle.rejections.append((at, refuse(fact, reason)))
     run.abandon(cycle.number - 1)
     for _, parked in cycle.parked:
         run.promoter.parked.pop(parked.gate, None)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import sniffio
 
-from ..facts import Context, FactLog, RunId
+from ..facts import Context, FactLog, RunId, StoreError
 from ..facts.event import ContextCarried, Event, Parent, RunResumed, RunStarted
 from ..facts.shelf import Shelved
 from ..facts.view import Moment
@@ -27,12 +27,11 @@ from .gate import Approve, Gate, Reject, decide
 from .goal import Goal
 from .graph import Graph
 from .invariant import Invariant
-from .answer import Invocation
-from .observe import Committed, Observer, Speaker
+from .observe import Committed, Observer, Speaker, Teller
 from .promote import Promoter
 from .result import Result
 from .run import Plan, Run
-from .settle import settle, tell_start
+from .settle import settle
 from .stop import Cancelled
 from .suggestor import Suggestor, as_suggestor
 
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
 
     from .check import Finding
 
-ExecutorFactory = Callable[[Clock, Callable[[Invocation], None] | None], Executor]
+ExecutorFactory = Callable[[Clock, Teller | None], Executor]
 
 
 class Engine:
@@ -69,9 +68,9 @@ class Engine:
         observers: Iterable[Observer] = (),
         clock: Clock | None = None,
     ) -> None:
-        if lookahead is not None and (not isinstance(lookahead, int) or lookahead < 0):
+        if lookahead is not None and not _is_whole(lookahead, 0):
             raise InvalidOption("lookahead", lookahead, "a whole number from 0, or None for no bound")
-        if not isinstance(limit, int) or limit < 1:
+        if not _is_whole(limit, 1):
             raise InvalidOption("limit", limit, "a whole number from 1")
         self.invariants = _each("invariants", invariants, Invariant)
         self.gates = _each("gates", gates, Gate)
@@ -80,8 +79,8 @@ class Engine:
         self.observers = tuple(observers)
         self.clock: Clock = clock if clock is not None else RealClock()
         self._suggestors: dict[str, Suggestor] = {}
-        self._graphs: dict[frozenset[str] | None, Graph] = {}
-        self._executor: ExecutorFactory = lambda clock, began: Tasks(clock, self.limit, began)
+        self._graphs: dict[tuple[str, ...] | None, Graph] = {}
+        self._executor: ExecutorFactory = lambda clock, teller: Tasks(clock, self.limit, teller)
         for one in suggestors:
             self.register(one)
 
@@ -112,7 +111,7 @@ class Engine:
         return tuple(sorted({one.pack for one in self.suggestors if one.pack is not None}))
 
     def graph(self) -> networkx.MultiDiGraph[str]:
-        """Returns who writes what and who reads it: nodes are suggestors and families, see `to_mermaid` and `to_dot`."""
+        """Returns who writes what and who reads it; its nodes are suggestors and families."""
         from .draw import as_networkx
 
         return as_networkx(self.suggestors)
@@ -166,8 +165,8 @@ class Engine:
             log: Where events are kept; a log in memory by default.
             budget: Bounds; the engine's own by default.
             packs: Only suggestors of these packs, and those without a pack, take part.
-            goals: Predicates whose outcomes stand in the result; with `stop_when_met` the run ends once the required
-                ones are met.
+            goals: Predicates whose outcomes stand in the result.
+            stop_when_met: End the run once the required goals are met.
             run_id: The run's name in the log; random by default.
             seed: What `view.rng` depends on; random by default, and recorded.
             started: The run's logical time; now by default, and recorded.
@@ -197,37 +196,51 @@ class Engine:
         """Runs many contexts side by side and returns their results in the order of the contexts.
 
         At most `concurrency` are under way; a stream of contexts is read no faster than that. Takes the options of
-        `run`, except that each run has an id of its own (`run_id` is a prefix here).
+        `run`, except that each run has an id of its own (`run_id` is a prefix here). A run that stops early is a result
+        like the others; an exception (misuse, a store that fails) calls the others off.
         """
-        if not isinstance(concurrency, int) or concurrency < 1:
+        if not _is_whole(concurrency, 1):
             raise InvalidOption("concurrency", concurrency, "a whole number from 1")
         prefix = options.pop("run_id", None)
         results: dict[int, Result] = {}
+        failures: list[Exception] = []
         slots = anyio.Semaphore(concurrency)
 
         async def one(place: int, context: Context) -> None:
             try:
                 name = f"{prefix}-{place}" if prefix is not None else None
                 results[place] = await self.run(context, run_id=name, **options)
+            except Exception as error:  # noqa: BLE001  raised below as it is, not in a group of one
+                fail(error)
             finally:
                 slots.release()
 
+        def fail(error: Exception) -> None:
+            failures.append(error)
+            tasks.cancel_scope.cancel()
+
         async with anyio.create_task_group() as tasks:
             place = 0
-            async for context in _as_stream(contexts):
-                await slots.acquire()
-                tasks.start_soon(one, place, context)
-                place += 1
+            try:
+                async for context in _as_stream(contexts):
+                    await slots.acquire()
+                    tasks.start_soon(one, place, context)
+                    place += 1
+            except Exception as error:  # noqa: BLE001  the stream's own, raised below as it is
+                fail(error)
+        if failures:
+            raise failures[0]
         return [results[place] for place in sorted(results)]
 
     def stream(self, context: Context | None = None, **options: Any) -> Stream:
         """Returns the events of a run as they are committed; takes the options of `run`.
 
         ```python
-        async with engine.stream(context) as events:      # leaving the block early calls the run off
+        stream = engine.stream(context)
+        async with stream as events:                      # leaving the block early calls the run off
             async for committed in events:
                 print(committed.event)
-        events.result.stop
+        stream.result.stop
         ```
 
         `async for committed in engine.stream(context)` does too, where the loop is not left early.
@@ -256,6 +269,8 @@ class Engine:
         Raises:
             GateError: a gate is unknown or already decided; nothing was changed.
         """
+        if isinstance(decisions, (Approve, Reject)):
+            raise InvalidOption("decisions", decisions, "a list of Approve(…) and Reject(…)")
         context, kept, name = self._reopen(run, log)
         plan = self._plan(budget, packs, goals, stop_when_met, observers)
         first = kept.started(name)
@@ -263,14 +278,21 @@ class Engine:
         chosen = tuple(decide(context.trail, list(decisions), moment.now))
         resumed = self._new_run(plan, context, kept, moment)
         prints = plan.graph.prints
-        append(resumed, [RunResumed(moment.now.isoformat(), prints, _settings(plan, packs))])
+        append(resumed, [RunResumed(moment.now.isoformat(), prints, _settings(plan))])
         return await self._settle(resumed, cancel, chosen)
 
     def _reopen(self, run: Result | str, log: FactLog | None) -> tuple[Context, FactLog, RunId]:
         from ..facts import replay
 
         if isinstance(run, Result):
-            return run.context.copy(), log if log is not None else run.log, run.run_id
+            kept, ours = log if log is not None else run.log, run.context.trail.seq
+            if (theirs := kept.length(run.run_id)) not in (0, ours):
+                raise EngineError(
+                    f"run {run.run_id} has gone on since this result: it was at event {ours}, the log is at {theirs}. "
+                    f"Nothing was changed; resume its latest result, or resume it by its id: "
+                    f"engine.resume({run.run_id!r}, log=log)"
+                )
+            return run.context.copy(), kept, run.run_id
         if log is None:
             raise EngineError(f"to resume run {run!r} by its id its log is needed. Write: engine.resume(run, log=log)")
         return replay(log, run), log, RunId(run)
@@ -291,22 +313,22 @@ class Engine:
         self, budget: Budget | None, packs: Iterable[str] | None, goals: Iterable[Goal], stop_when_met: bool,
         observers: Iterable[Observer],
     ) -> Plan:  # fmt: skip
-        return Plan(
-            self._graph(packs), budget if budget is not None else self.budget, self.lookahead, self.invariants,
-            self.gates, _each("goals", goals, Goal), stop_when_met, (*self.observers, *observers), self.clock,
-        )  # fmt: skip
-
-    def _graph(self, packs: Iterable[str] | None) -> Graph:
         if isinstance(packs, str):
             raise InvalidOption("packs", packs, f"a set of names. Write: packs={{{packs!r}}}")
-        chosen = None if packs is None else frozenset(packs)
-        found = self._graphs.get(chosen)
+        chosen = None if packs is None else tuple(sorted(set(packs)))
+        return Plan(
+            self._graph(chosen), budget if budget is not None else self.budget, self.lookahead, self.invariants,
+            self.gates, chosen, _each("goals", goals, Goal), stop_when_met, (*self.observers, *observers), self.clock,
+        )  # fmt: skip
+
+    def _graph(self, packs: tuple[str, ...] | None) -> Graph:
+        found = self._graphs.get(packs)
         if found is None:
-            for pack in sorted(chosen or ()):
+            for pack in packs or ():
                 if pack not in self.packs:
                     raise UnknownPack(pack, self.packs)
-            found = Graph([one for one in self.suggestors if chosen is None or one.pack is None or one.pack in chosen])
-            self._graphs[chosen] = found
+            found = Graph([one for one in self.suggestors if packs is None or one.pack is None or one.pack in packs])
+            self._graphs[packs] = found
         return found
 
     def _begin(self, plan: Plan, base: Context, log: FactLog, moment: Moment) -> Run:
@@ -320,7 +342,7 @@ class Engine:
         run = self._new_run(plan, context, log, moment)
         prints = plan.graph.prints
         events: list[Event] = [
-            RunStarted(moment.now.isoformat(), moment.seed, prints, _settings(plan, None), parent)
+            RunStarted(moment.now.isoformat(), moment.seed, prints, _settings(plan), parent)
         ]  # fmt: skip
         carried = _carried(context) if before is not None and parent is None else None
         trail.prints = {} if carried is not None else trail.prints
@@ -338,24 +360,23 @@ class Engine:
         }
         promoter = Promoter(context, plan.gates, moment, plan.graph.places)
         speaker = Speaker(moment.run)
-        run: Run
-
-        def began(invocation: Invocation) -> None:
-            tell_start(run, invocation)
-
-        executor = self._executor(plan.clock, began if plan.observers else None)
+        teller = Teller(moment.run, plan.observers) if plan.observers else None
+        executor = self._executor(plan.clock, teller)
         began_at = plan.clock.seconds()
-        run = Run(moment.run, plan, context, log, moment, executor, promoter, speaker, began_at, seen=seen)
-        return run
+        return Run(moment.run, plan, context, log, moment, executor, promoter, speaker, teller, began_at, seen=seen)
 
     async def _settle(self, run: Run, cancel: CancelSwitch | None, decisions: tuple[Any, ...] = ()) -> Result:
         if cancel is not None:
             cancel._attach(run)
         try:
             stop = await settle(run, decisions)
-        except anyio.get_cancelled_exc_class():
+        except StoreError:
+            raise  # the log takes no more
+        except BaseException as error:  # whatever ends the run in its midst: the log says so, and stays readable
             run.abandon()
-            conclude(run, Cancelled("its task was cancelled"))
+            is_cancelled = isinstance(error, anyio.get_cancelled_exc_class())
+            why = "its task was cancelled" if is_cancelled else f"{type(error).__name__}: {error}"
+            conclude(run, Cancelled(why), tell_others=False)
             raise
         finally:
             if cancel is not None:
@@ -366,8 +387,8 @@ class Engine:
 class CancelSwitch:
     """Calls runs off from outside: `switch.cancel("the operator said so")`.
 
-    A run that is called off returns what it has, with the stop `Cancelled`; what was under way is dropped. Use it from the
-    event loop's own thread.
+    A run that is called off returns what it has, with the stop `Cancelled`; what was under way is dropped. Use it from
+    the event loop's own thread.
     """
 
     def __init__(self) -> None:
@@ -424,24 +445,35 @@ class Stream:
             if isinstance(notice, Committed):
                 send.send_nowait(notice)
 
+        failures: list[Exception] = []  # of the run or of its reader; raised as they are, not in a group of one
+
         async def work() -> None:
             with send:
                 observers = (*self._options.get("observers", ()), observe)
-                self._result = await self._start(**{**self._options, "observers": observers})
+                try:
+                    self._result = await self._start(**{**self._options, "observers": observers})
+                except Exception as error:  # noqa: BLE001  see above
+                    failures.append(error)
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(work)
             with receive:
-                yield receive
+                try:
+                    yield receive
+                except Exception as error:  # noqa: BLE001  see above
+                    failures.append(error)
             tasks.cancel_scope.cancel()
+        if failures:
+            raise failures[0]
 
 
-def _settings(plan: Plan, packs: Iterable[str] | None) -> dict[str, Any]:
+def _settings(plan: Plan) -> dict[str, Any]:
     """Returns what the log keeps of a run's settings: all that can change what is committed."""
     return {
         "budget": plan.budget.to_json(),
         "gates": [gate.to_json() for gate in plan.gates],
         "goals": [goal.name for goal in plan.goals],
+        "packs": None if plan.packs is None else list(plan.packs),
         "invariants": [{"name": known.name, "on": known.on} for known in plan.invariants],
         "stop_when_met": plan.stop_when_met,
     }
@@ -471,6 +503,10 @@ def _each(option: str, values: Iterable[Any], kind: type) -> tuple[Any, ...]:
         if not isinstance(value, kind):
             raise InvalidOption(option, value, f"a list of {kind.__name__} objects; use the decorator of that name")
     return found
+
+
+def _is_whole(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 def _run_id(given: str | None) -> RunId:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
-from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -11,10 +11,11 @@ import anyio
 import anyio.lowlevel
 from anyio.abc import TaskGroup
 
-from .clock import Clock
 from ..facts import InternalError
 from .answer import Invocation, Outcome
+from .clock import Clock
 from .invoke import call_patiently, failed
+from .observe import Teller
 
 Ended = tuple[Invocation, Outcome]
 
@@ -53,12 +54,13 @@ class Tasks:
     Where a single invocation is all there is to do, it is awaited where we stand and no task is made.
     """
 
-    def __init__(self, clock: Clock, limit: int, began: Callable[[Invocation], None] | None = None) -> None:
-        self.clock, self.limit, self.began = clock, limit, began
+    def __init__(self, clock: Clock, limit: int, teller: Teller | None = None) -> None:
+        self.clock, self.limit, self.teller = clock, limit, teller
         self._queue: deque[Invocation] = deque()
         self._held: dict[int, deque[Invocation]] = {}  # by suggestor: those beyond its own limit
         self._busy: dict[int, int] = {}  # by suggestor: how many are running
         self._next: dict[int, float] = {}  # by suggestor with a rate: when the next may start
+        self._turned: set[Invocation] = set()  # those of a suggestor with a rate whose turn has come
         self._running = 0
         self._delayed = 0
         self._ended: list[Ended] = []
@@ -67,6 +69,7 @@ class Tasks:
         self._group: TaskGroup | None = None
         self._leaving = False
         self._fatal: BaseException | None = None
+        self._here: anyio.CancelScope | None = None
 
     async def __aenter__(self) -> Self:
         self._group = await anyio.create_task_group().__aenter__()
@@ -99,7 +102,7 @@ class Tasks:
         """Returns what has ended since the last call."""
         if not self._ended and not self._woken:
             if self._is_lonely():
-                return [await self._run_here()]
+                return await self._run_here()
             self._spawn()
             while not self._ended and not self._woken and self._fatal is None:
                 self._alarm = anyio.Event()
@@ -114,6 +117,8 @@ class Tasks:
     def wake(self) -> None:
         """Makes `wait` return."""
         self._woken = True
+        if self._here is not None:
+            self._here.cancel()
         self._ring()
 
     def _is_lonely(self) -> bool:
@@ -121,14 +126,30 @@ class Tasks:
             return False
         return self._queue[0].suggestor.options.rate is None
 
-    async def _run_here(self) -> Ended:
+    async def _run_here(self) -> list[Ended]:
         invocation = self._queue.popleft()
-        if self.began is not None:
-            self.began(invocation)
+        ended: list[Ended] = []
+        self._here = anyio.CancelScope()
+        with self._here:
+            ended.append((invocation, await self._call(invocation)))
+        self._here = None
+        self._woken = False
+        return ended
+
+    async def _call(self, invocation: Invocation) -> Outcome:
+        if self.teller is not None:
+            self.teller.began(invocation)
         start = self.clock.seconds()
-        outcome = await call_patiently(invocation, self.clock)
+        try:
+            outcome = await call_patiently(invocation, self.clock)
+        except anyio.get_cancelled_exc_class() as error:
+            if self._leaving or is_being_cancelled():
+                raise
+            outcome = failed(invocation, error)  # a stray cancellation from inside the suggestor: its failure, not ours
         outcome.seconds = self.clock.seconds() - start
-        return invocation, outcome
+        if self.teller is not None:
+            self.teller.ended(invocation, outcome)
+        return outcome
 
     def _spawn(self) -> None:
         if self._group is None:
@@ -141,7 +162,9 @@ class Tasks:
                 self._held.setdefault(place, deque()).append(invocation)
                 continue
             self._busy[place] = self._busy.get(place, 0) + 1
-            if options.rate is not None and (pause := self._reserve(place, options.rate)) > 0:
+            if options.rate is None or invocation in self._turned:
+                self._turned.discard(invocation)
+            elif (pause := self._reserve(place, options.rate)) > 0:
                 self._delayed += 1
                 self._group.start_soon(self._delay, invocation, pause)
                 continue
@@ -158,24 +181,20 @@ class Tasks:
     async def _delay(self, invocation: Invocation, pause: float) -> None:
         await self.clock.sleep(pause)
         self._delayed -= 1
-        self._running += 1
-        await self._run(invocation)
+        self._busy[invocation.suggestor.place] -= 1
+        self._turned.add(invocation)
+        self._queue.appendleft(invocation)
+        self._spawn()
 
     async def _run(self, invocation: Invocation) -> None:
-        if self.began is not None:
-            self.began(invocation)
-        start = self.clock.seconds()
         try:
-            outcome = await call_patiently(invocation, self.clock)
-        except anyio.get_cancelled_exc_class() as error:
-            if self._is_cancelled():
-                raise
-            outcome = failed(invocation, error)  # a stray cancellation from inside the suggestor: its failure, not ours
-        except BaseException as error:  # KeyboardInterrupt and its like end the run, from its own task
+            outcome = await self._call(invocation)
+        except anyio.get_cancelled_exc_class():
+            raise
+        except BaseException as error:  # noqa: BLE001  KeyboardInterrupt and its like end the run, from its own task
             self._fatal = error
             self._ring()
             return
-        outcome.seconds = self.clock.seconds() - start
         self._running -= 1
         place = invocation.suggestor.place
         self._busy[place] -= 1
@@ -186,9 +205,17 @@ class Tasks:
             self._spawn()
         self._ring()
 
-    def _is_cancelled(self) -> bool:
-        return self._leaving or anyio.current_effective_deadline() == float("-inf")
-
     def _ring(self) -> None:
         if self._alarm is not None:
             self._alarm.set()
+
+
+def is_being_cancelled() -> bool:
+    """Tells whether the current task is meant to end; if not, a cancellation that it meets is somebody's mistake."""
+    if anyio.current_effective_deadline() == float("-inf"):
+        return True
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        return True  # not asyncio: there nobody can raise a cancellation by mistake
+    return task is not None and task.cancelling() > 0

@@ -72,7 +72,7 @@ class Gate:
 
     def id_for(self, family: str, id: str, digest: bytes) -> str:
         """Returns the id of the open gate for one proposal: the same whenever it is proposed again."""
-        text = "\x00".join((self.name, family, id, digest.hex()))
+        text = f"{self.name}\x00{family}\x00{id}\x00{digest.hex()}"
         return f"g-{sha256(text.encode()).hexdigest()[:12]}"
 
     def expiry(self, now: datetime) -> str | None:

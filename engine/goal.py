@@ -52,7 +52,7 @@ class Goal:
         """Returns the outcome; a test that raises is unmet and says so."""
         try:
             found = self.test(view)
-        except Exception as error:  # a user's function: a goal that cannot be checked is not met
+        except Exception as error:  # noqa: BLE001  a user's function: a goal that cannot be checked is not met
             return Unmet(f"the test raised {type(error).__name__}: {error}")
         if isinstance(found, (Met, Unmet, Blocked)):
             return found
@@ -74,7 +74,8 @@ def goal(
     """
 
     def make(test: Callable[[View], Outcome | bool]) -> Goal:
-        called: str = name or getattr(test, "__name__", "goal")
-        return Goal(called, test, tuple(reads), required)
+        called = name or str(getattr(test, "__name__", "goal"))
+        return Goal(called, test, classes, required)
 
+    classes = payload_classes("goal.reads", reads)
     return make

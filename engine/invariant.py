@@ -53,7 +53,7 @@ class Invariant:
         """Returns the violation, if any; a predicate that raises or returns something else is violated."""
         try:
             found = self.predicate(view)
-        except Exception as error:  # a user's function: an invariant that cannot be checked does not hold
+        except Exception as error:  # noqa: BLE001  a user's function: an invariant that cannot be checked does not hold
             return Violation(f"the predicate raised {type(error).__name__}: {error}")
         if found is None or isinstance(found, Violation):
             return found
@@ -74,7 +74,7 @@ def invariant(
     """
 
     def make(predicate: Predicate) -> Invariant:
-        called: str = name or getattr(predicate, "__name__", "invariant")
+        called = name or str(getattr(predicate, "__name__", "invariant"))
         return Invariant(called, predicate, classes, on)
 
     if on not in ("commit", "cycle", "convergence"):

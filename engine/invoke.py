@@ -27,7 +27,7 @@ def call_inline(invocation: Invocation) -> Outcome:
     """Calls a sync suggestor where we stand."""
     try:
         return collect(invocation, _call(invocation))
-    except (Exception, CancelledError) as error:  # a user's function: its failure is a fact, not the end of the run
+    except (Exception, CancelledError) as error:  # noqa: BLE001  a user's function: its failure is a fact
         return failed(invocation, error)
 
 
@@ -45,7 +45,7 @@ def call_facts_inline(suggestor: Suggestor, cycle: int, triggers: Sequence[Fact[
                 answers.append(draft)
                 continue
             one = collect(Invocation(suggestor, cycle, index, view, trigger), result)
-        except (Exception, CancelledError) as error:  # a user's function: its failure is a fact, not the end of the run
+        except (Exception, CancelledError) as error:  # noqa: BLE001  a user's function: its failure is a fact
             one = failed(Invocation(suggestor, cycle, index, view, trigger), error)
         answers.extend(one.answers)
         whole.tokens += one.tokens
@@ -129,7 +129,7 @@ def failed(invocation: Invocation, error: BaseException) -> Outcome:
     kind: Literal["raised", "nonsense"] = "nonsense" if isinstance(error, Nonsense) else "raised"
     try:
         message = str(error)
-    except Exception:  # a user's class: that it cannot be shown is no reason to lose its name
+    except Exception:  # noqa: BLE001  a user's class: that it cannot be shown is no reason to lose its name
         message = "(its text cannot be shown)"
     return _failure(invocation, kind, type(error).__name__, message)
 

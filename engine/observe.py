@@ -10,6 +10,7 @@ from typing import Any
 
 from ..facts.event import CycleCommitted, Event
 from ..facts.fact import Ref, RunId
+from .answer import Invocation, Outcome
 from .stop import Stop, describe
 
 LOGGER = "quiesce"
@@ -51,6 +52,30 @@ class Committed:
 Notice = InvocationStarted | InvocationEnded | Committed
 Observer = Callable[[Notice], None]
 """Called in the run's own task, so it must not block. What it raises ends the run."""
+
+
+class Teller:
+    """Tells observers when invocations begin and end."""
+
+    __slots__ = ("_observers", "_run")
+
+    def __init__(self, run: RunId, observers: Sequence[Observer]) -> None:
+        self._run, self._observers = run, observers
+
+    def began(self, invocation: Invocation) -> None:
+        """Tells that an invocation is about to be called."""
+        trigger = invocation.trigger.ref if invocation.trigger is not None else None
+        tell(self._observers, InvocationStarted(self._run, invocation.suggestor.name, invocation.cycle, trigger))
+
+    def ended(self, invocation: Invocation, outcome: Outcome) -> None:
+        """Tells what an invocation came to."""
+        trigger = invocation.trigger.ref if invocation.trigger is not None else None
+        proposals = 0 if outcome.failed else len(outcome.answers)
+        notice = InvocationEnded(
+            self._run, invocation.suggestor.name, invocation.cycle, trigger, proposals, outcome.failed,
+            outcome.attempts, outcome.seconds,
+        )  # fmt: skip
+        tell(self._observers, notice)
 
 
 class Speaker:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..facts.context import ENGINE
 from ..facts import Contested, Context, Fact, FactError, Payload, Rejected
+from ..facts.context import ENGINE
 from ..facts.fact import Ref, content_id, make_fact, printable
 from ..facts.meet import contested, meet
 from ..facts.payload import digest_of, encode, family_of
@@ -187,13 +187,13 @@ class Promoter:
         )  # fmt: skip
 
     def _contest(self, cycle: Cycle, at: Place, known: Fact[Any], draft: Fact[Any]) -> None:
-        cycle.contests.append((at, contested(known, draft), _rejection(draft, "contested")))
+        cycle.contests.append((at, contested(known, draft), refuse(draft, "contested")))
         family = draft.payload.__family__
         if family.on_conflict == "stop":
             cycle.conflicts.append((at, Conflict(known.ref, known.by, draft.by)))
 
     def _refuse(self, cycle: Cycle, at: Place, draft: Fact[Any], reason: str, tell: bool = True) -> None:
-        cycle.rejections.append((at, _rejection(draft, reason)))
+        cycle.rejections.append((at, refuse(draft, reason)))
         if tell:
             note = Rejected(ref=draft.ref, suggestor=draft.by, cycle=cycle.number, reason=reason)
             cycle.notes.append((at, note, ()))
@@ -219,7 +219,8 @@ class Promoter:
         cycle.notes.append((at, Rejected(ref=ref, suggestor=by, cycle=cycle.number, reason=reason), ()))
 
 
-def _rejection(draft: Fact[Any], reason: str) -> Rejection:
+def refuse(draft: Fact[Any], reason: str) -> Rejection:
+    """Returns what the log keeps of a draft that does not become a fact."""
     return Rejection(
         draft.ref, draft.key, draft.version, draft.by, draft.cycle, draft.confidence, draft.because, reason,
         draft.payload, draft.sha256,

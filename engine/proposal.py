@@ -50,7 +50,7 @@ def propose(
     """Returns a proposal to return or yield from a suggestor.
 
     ```python
-    yield propose(Plan(queue="billing"), id=ticket.id, because=[ticket], confidence=0.9)
+    propose(Plan(queue="billing"), id=ticket.id, because=[ticket], confidence=0.9)
     ```
 
     Without an id it is named by its content; without `because` it rests on what the view handed out through `new` and

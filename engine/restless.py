@@ -21,11 +21,14 @@ def find_loop(run: Run) -> tuple[str, ...]:
     for one in active:
         for family in (family.name for family in one.families.values()):
             graph.add_edges_from((one.name, woken.name) for woken in run.plan.graph.woken_by(family) if woken in active)
-    rounds = [
+    rounds: list[list[str]] = [
         [name, *networkx.shortest_path(graph, successor, name)[:-1]]
         for name in find_restless(run)
         if name in graph
         for successor in graph.successors(name)
         if networkx.has_path(graph, successor, name)
     ]
-    return tuple(min(rounds, key=lambda names: len(names), default=()))
+    if not rounds:
+        return ()
+    shortest = min(rounds, key=len)
+    return tuple(shortest)

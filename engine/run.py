@@ -18,7 +18,7 @@ from .gate import Gate
 from .goal import Goal, Outcome
 from .graph import Graph
 from .invariant import Invariant
-from .observe import Observer, Speaker
+from .observe import Observer, Speaker, Teller
 from .promote import Promoter
 from .suggestor import Suggestor
 
@@ -35,6 +35,7 @@ class Plan:
     lookahead: int | None
     invariants: tuple[Invariant, ...]
     gates: tuple[Gate, ...]
+    packs: tuple[str, ...] | None
     goals: tuple[Goal, ...]
     stop_when_met: bool
     observers: tuple[Observer, ...]
@@ -53,6 +54,7 @@ class Run:
     executor: Executor
     promoter: Promoter
     speaker: Speaker
+    teller: Teller | None
     began: float
     """The clock's seconds when it started or resumed."""
     head: int = 0

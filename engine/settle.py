@@ -20,13 +20,12 @@ from ..facts.fact import Ref
 from ..facts.shelf import All
 from ..facts.trail import Decision
 from .ahead import Ahead
+from .answer import Answer, Invocation, Outcome
 from .commit import ask_goals, check_convergence, commit, conclude, exhausted
 from .cycle import FIRST, Cycle
 from .executor import Ended
 from .gate import as_payload, decided_ref, first_expiry
-from .answer import Answer, Invocation, Outcome
 from .invoke import call_facts_inline, call_inline, failed
-from .observe import InvocationEnded, InvocationStarted, tell
 from .run import Run
 from .stop import AwaitingApproval, Cancelled, Converged, Stop
 from .suggestor import Suggestor
@@ -89,7 +88,6 @@ class _Loop:
         self.breath = perf_counter()
         self.refused: dict[tuple[int, int], Outcome] = {}
         """Failures of those whose `accepts` raised."""
-        self.listened = bool(run.plan.observers)
 
     async def turn(self) -> Stop:
         """Runs until something stops it."""
@@ -150,12 +148,8 @@ class _Loop:
 
     def _call_here(self, suggestor: Suggestor, cycle: int) -> None:
         start = perf_counter()
-        if (
-            suggestor.trigger is not None
-            and len(suggestor.slots) == 1
-            and suggestor.accepts is None
-            and not self.listened
-        ):
+        teller = self.run.teller
+        if suggestor.trigger is not None and len(suggestor.slots) == 1 and suggestor.accepts is None and teller is None:
             view = self.run.view(suggestor, cycle)
             triggers = self._triggers(suggestor, cycle)
             if triggers:
@@ -165,12 +159,12 @@ class _Loop:
             outcomes = []
             invocations = self._invocations(suggestor, cycle)
             for invocation in invocations:
-                if self.listened:
-                    self._tell_start(invocation)
+                if teller is not None:
+                    teller.began(invocation)
                 outcome = call_inline(invocation)
                 outcomes.append(outcome)
-                if self.listened:
-                    self._tell_end(invocation, outcome)
+                if teller is not None:
+                    teller.ended(invocation, outcome)
             outcomes += self._failure_of(suggestor, cycle)
         if outcomes:
             self.run.cycles[cycle].took[suggestor.name] = (perf_counter() - start, len(outcomes))
@@ -197,7 +191,7 @@ class _Loop:
         return [] if failure is None else [failure]
 
     def _accepts(self, suggestor: Suggestor, cycle: int) -> bool:
-        """Asks a suggestor whether it wants its view; one whose question raises has failed, as if it had been called."""
+        """Asks a suggestor whether it wants its view; if that raises, it has failed as if it had been called."""
         if suggestor.accepts is None:
             return True
         view = self.run.view(suggestor, cycle)
@@ -244,8 +238,6 @@ class _Loop:
 
     def _take(self, ended: Ended) -> None:
         invocation, outcome = ended
-        if self.listened:
-            self._tell_end(invocation, outcome)
         suggestor, cycle = invocation.suggestor, invocation.cycle
         group = (suggestor.place, cycle)
         self.groups[group][invocation.index] = outcome
@@ -314,26 +306,6 @@ class _Loop:
         if gates:
             return AwaitingApproval(tuple(gates), first_expiry(gates))
         return check_convergence(run) or Converged(run.context._trail.cycles)
-
-    # --- telling ----------------------------------------------------------------------------------------------------
-
-    def _tell_start(self, invocation: Invocation) -> None:
-        tell_start(self.run, invocation)
-
-    def _tell_end(self, invocation: Invocation, outcome: Outcome) -> None:
-        trigger = invocation.trigger.ref if invocation.trigger is not None else None
-        notice = InvocationEnded(
-            self.run.id, invocation.suggestor.name, invocation.cycle, trigger,
-            0 if outcome.failed else len(outcome.answers), outcome.failed, outcome.attempts, outcome.seconds,
-        )  # fmt: skip
-        tell(self.run.plan.observers, notice)
-
-
-def tell_start(run: Run, invocation: Invocation) -> None:
-    """Tells the observers that an invocation begins."""
-    trigger = invocation.trigger.ref if invocation.trigger is not None else None
-    notice = InvocationStarted(run.id, invocation.suggestor.name, invocation.cycle, trigger)
-    tell(run.plan.observers, notice)
 
 
 def _in_order(cycle: Cycle) -> list[str]:

@@ -25,7 +25,10 @@ from .proposal import Proposal
 Slot = tuple[str, Literal["fact", "all", "view"], type[Payload] | None]
 """A parameter: its name, what it is given, and of which class."""
 
-_SEVERAL = (list, tuple, set, frozenset, Iterable, Iterator, Generator, AbstractSequence, AsyncIterable, AsyncIterator, AsyncGenerator)  # fmt: skip
+_SEVERAL = (
+    list, tuple, set, frozenset, Iterable, Iterator, Generator, AbstractSequence, AsyncIterable, AsyncIterator,
+    AsyncGenerator,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

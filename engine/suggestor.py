@@ -7,6 +7,7 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from types import FrameType
 from typing import Any, Final, Literal, Protocol, TypeVar, overload, runtime_checkable
 
 from ..facts import Payload, View
@@ -36,8 +37,8 @@ Reads = tuple[type[Payload], ...] | _Any
 class SuggestorLike(Protocol):
     """The third form: any object of this shape is a suggestor.
 
-    Contract: *whether* it proposes something new must depend on its view alone. The engine cannot check that; a suggestor
-    that breaks it makes runs that cannot be reproduced.
+    Contract: *whether* it proposes something new must depend on its view alone. The engine cannot check that; a
+    suggestor that breaks it makes runs that cannot be reproduced.
     """
 
     name: str
@@ -195,7 +196,8 @@ def as_suggestor(target: Any, pack: str | None = None, place: int = -1) -> Sugge
     else:
         raise RegistrationError(
             str(getattr(target, "name", None) or f"{target!r:.60}"),
-            f"a {type(target).__name__} is no suggestor. Use @suggestor, or an object with name, reads, writes and suggest(view)",
+            f"a {type(target).__name__} is no suggestor. "
+            f"Use @suggestor, or an object with name, reads, writes and suggest(view)",
         )
     return replace(made, pack=pack, place=place)
 
@@ -269,8 +271,10 @@ def _make(
     if writes is None:
         if signature.writes is None:
             raise RegistrationError(
-                name, "nothing says what it writes. Annotate its return (-> Plan) or write @suggestor(writes=[…]); writes=[] if it only acts"
-            )  # fmt: skip
+                name,
+                "nothing says what it writes. Annotate its return (-> Plan) or write @suggestor(writes=[…]); "
+                "writes=[] if it only acts",
+            )
         writes = signature.writes
     found_writes = _classes(name, "writes", writes)
     trigger = signature.trigger
@@ -300,7 +304,7 @@ def _awaits(name: str, call: Callable[..., Any], options: Options) -> bool:
 
 
 def _keeps_id(trigger: type[Payload] | None, families: Mapping[type[Payload], Family]) -> frozenset[type[Payload]]:
-    """Not the trigger's own family, unless it joins: the trigger itself has the id, and every answer would contest it."""
+    """Not the trigger's own family, unless it joins: the trigger has that id, and every answer would contest it."""
     if trigger is None:
         return frozenset()
     own = family_of(trigger).name
@@ -334,7 +338,7 @@ def _names_around(function: Any) -> Mapping[str, Any]:
     """
     code = getattr(inspect.unwrap(function), "__code__", None)
     names: dict[str, Any] = {}
-    frame = sys._getframe(2)
+    frame: FrameType | None = sys._getframe(2)
     while code is not None and frame is not None:
         around = frame.f_code
         if around.co_filename == code.co_filename and code.co_qualname.startswith(f"{around.co_qualname}."):

@@ -1,7 +1,8 @@
 """Lets tests decide who finishes when: named turns, a clock moved by hand, and simulated finishing orders.
 
 Users test their own suggestors with it. `simulate` is the quickest way to find out that a suggestor is not
-deterministic: it runs one input under many finishing orders, without real time, and shows the first that leaves another log.
+deterministic: it runs one input under many finishing orders, without real time, and shows the first that leaves another
+log.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from .engine import Engine
 from .errors import EngineError
 from .executor import Ended, Executor
 from .invoke import call_patiently, failed
-from .observe import Committed, InvocationEnded, InvocationStarted, Notice
+from .observe import Committed, InvocationEnded, InvocationStarted, Notice, Teller
 
 _ROUNDS = 20
 """How often other tasks get a turn before a test goes on: enough for a woken task to reach its next wait."""
@@ -244,8 +245,8 @@ async def simulate(
     fixed: dict[str, Any] = {"run_id": "simulated", "seed": 0, "started": datetime(2026, 1, 1, tzinfo=UTC), **options}
 
     async def log_of(seed: int | None, lookahead: int | None) -> bytes:
-        def executor(clock: Clock, began: Callable[[Invocation], None] | None) -> Executor:
-            return Simulated(clock, began, seed, faults, fault_seed)
+        def executor(clock: Clock, teller: Teller | None) -> Executor:
+            return Simulated(clock, teller, seed, faults, fault_seed)
 
         variant = engine._variant(executor, lookahead)
         result = await variant.run(context, log=FactLog.open(), **fixed)
@@ -281,12 +282,12 @@ class Simulated:
     def __init__(
         self,
         clock: Clock,
-        began: Callable[[Invocation], None] | None,
+        teller: Teller | None,
         seed: int | None,
         faults: float = 0.0,
         fault_seed: int = 0,
     ) -> None:
-        self._clock, self._began = clock, began
+        self._clock, self._teller = clock, teller
         self._random = None if seed is None else Random(seed)
         self._faults, self._fault_seed = faults, fault_seed
         self._now = 0.0
@@ -322,14 +323,19 @@ class Simulated:
 
     async def _end_next(self) -> Ended:
         self._now, _, invocation = heappop(self._under_way)
-        if self._began is not None:
-            self._began(invocation)
+        if self._teller is not None:
+            self._teller.began(invocation)
         if self._is_faulty(invocation):
-            return invocation, failed(invocation, SimulatedFault("this call was made to fail"))
-        return invocation, await call_patiently(invocation, self._clock)
+            outcome = failed(invocation, SimulatedFault("this call was made to fail"))
+        else:
+            outcome = await call_patiently(invocation, self._clock)
+        if self._teller is not None:
+            self._teller.ended(invocation, outcome)
+        return invocation, outcome
 
     def _is_faulty(self, invocation: Invocation) -> bool:
-        name = f"{self._fault_seed}/{invocation.suggestor.name}/{invocation.cycle}/{invocation.trigger and invocation.trigger.ref}"
+        trigger = invocation.trigger.ref if invocation.trigger is not None else ""
+        name = f"{self._fault_seed}/{invocation.suggestor.name}/{invocation.cycle}/{trigger}"
         return int.from_bytes(sha256(name.encode()).digest()[:4]) < self._faults * 2**32
 
 

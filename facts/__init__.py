@@ -22,9 +22,9 @@ from .fact import Fact, Ref, RunId
 from .log import FactLog, Logged, UnknownRun
 from .payload import Opaque, Payload
 from .read_event import BrokenEvent, UnknownFormat
+from .record import Record
 from .replay import replay
 from .shelf import All
-from .record import Record
 from .stores import Broken, Fenced, Store
 from .verify import Fault, Verification, verify
 from .view import View

@@ -24,7 +24,7 @@ def admit(context: Context, family: str, id: str | None, raw: bytes | str, by: s
         if id is not None:
             check_id(found.name, id)
         return context.add(_read(found, data), id, by=by)
-    except Exception as error:  # noqa: BLE001  # a payload class may bring validators: whatever they raise is about the content
+    except Exception as error:  # noqa: BLE001  a payload class may bring validators: whatever they raise is about the content
         reason = _describe(error)
     malformed = Malformed(family=printable(family), id=printable(id), reason=reason, raw=data)
     return context.add(malformed, _id_of(malformed), by=by)
@@ -50,7 +50,7 @@ def _describe(error: Exception) -> str:
 
 
 def _id_of(malformed: Malformed) -> str:
-    """Returns "<family>:<id>", shortened to its hash where that is too long; without an id, the bytes' hash stands there."""
+    """Returns "<family>:<id>", shortened to its hash where it is too long; for no id stands the hash of the bytes."""
     name = f"{malformed.family}:{malformed.id or content_id(sha256(malformed.raw).digest())}"
     if len(name.encode()) <= MAX_ID_BYTES:
         return name

@@ -195,8 +195,9 @@ class Context:
                 self._contest(known, said)
             if meeting.payload is None:
                 return known
+            joined: Any = meeting.payload
             said = make_fact(
-                meeting.payload, said.id, said.by, said.cycle, said.confidence, said.because, meeting.sha256
+                joined, said.id, said.by, said.cycle, said.confidence, said.because, meeting.sha256
             )  # fmt: skip
         shelf.append(said)
         self._inputs.append(said)

@@ -27,7 +27,7 @@ def shown(value: object, limit: int = 80) -> str:
     """Returns what a message shows of a value that somebody else made: its repr, at most `limit` characters of it."""
     try:
         text = repr(value)
-    except Exception:  # noqa: BLE001  # a repr can raise anything (that of 10**5000 does), and a message must not
+    except Exception:  # noqa: BLE001  a repr can raise anything (that of 10**5000 does), and a message must not
         text = f"<{type(value).__name__}>"
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
@@ -110,7 +110,8 @@ class ImmutableFact(FactError, TypeError, AttributeError):
     def __init__(self, what: str) -> None:
         self.what = what
         super().__init__(
-            f"{what}: facts are immutable. Copy it (list(…), dict(…), payload.model_copy(update=…)) and propose the copy"
+            f"{what}: facts are immutable. "
+            f"Copy it (list(…), dict(…), payload.model_copy(update=…)) and propose the copy"
         )
 
 

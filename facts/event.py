@@ -114,7 +114,8 @@ Event = RunStarted | ContextCarried | CycleCommitted | GateOpened | GateDecided 
 
 def write_event(event: Event, run: RunId, seq: int, previous: str | None) -> bytes:
     """Returns the text of an event: the bytes that the chain covers."""
-    head = f'{{"v":{FORMAT},"run":{_text(run)},"seq":{seq},"prev":{_text(previous) if previous else "null"},"kind":"{event.kind}"'
+    before = _text(previous) if previous else "null"
+    head = f'{{"v":{FORMAT},"run":{_text(run)},"seq":{seq},"prev":{before},"kind":"{event.kind}"'
     return f"{head}{_bodies[type(event)](event)}}}".encode()
 
 

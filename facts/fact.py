@@ -105,7 +105,7 @@ def make_fact(
     """Makes a fact from parts that have been checked."""
     fact = _Fields(payload, id, by, cycle, confidence, because, sha256)
     fact.__class__ = Fact  # the same slots, from here on read-only
-    return fact
+    return fact  # type: ignore[return-value]  # see the line above
 
 
 def content_id(sha256: bytes) -> str:
@@ -115,10 +115,10 @@ def content_id(sha256: bytes) -> str:
 
 def check_id(family: str, id: object) -> None:
     """Raises InvalidId unless the id can name a fact of the family."""
-    if id.__class__ is str and id.isprintable() and id.isascii() and 0 < len(id) <= MAX_ID_BYTES and not id.isspace():  # type: ignore[attr-defined]  # it is a str
-        return
     if not isinstance(id, str):
         raise InvalidId(family, id, f"is a {type(id).__name__}, not a text")
+    if id.isascii() and id.isprintable() and 0 < len(id) <= MAX_ID_BYTES and not id.isspace():
+        return  # nearly every id
     if not id:
         raise InvalidId(family, id, "is empty")
     if _CONTROL.search(id):

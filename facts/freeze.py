@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from .errors import ImmutableFact
 
 MAX_DEPTH = 64
-"""How many containers may stand in one another in a payload; deeper ones are refused before Python's own limit is met."""
+"""How many containers may stand in one another; deeper ones are refused before Python's own limit is met."""
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _SCALARS = frozenset({str, int, float, bool, type(None), bytes, complex})

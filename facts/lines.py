@@ -6,8 +6,9 @@ Three kinds of line, each a JSON object of two members whose first names the SHA
     {"event":"<sha256>","body":<the event's JSON>}
     {"commit":"<sha256>","body":{"run":…,"seq":…,"events":…,"beside":[…]}}
 
-A batch is its events, each behind the payloads that it names, and one commit line. A batch without its commit line was torn by a crash and does
-not count, so appending is all or nothing. Bodies stand in the line as they are: what is hashed is what is read.
+A batch is its events, each behind the payloads that it names, and one commit line. A batch without its commit line was
+torn by a crash and does not count, so appending is all or nothing. Bodies stand in the line as they are: what is hashed
+is what is read.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from .bulk import building
 from .errors import LogError
 from .event import CycleCommitted, Event, Parent, RunStarted, RunStopped, leaf, leaf_of_entry, payloads_of, write_event
 from .fact import RunId
@@ -26,7 +27,8 @@ class UnknownRun(LogError):
 
     def __init__(self, run: str, known: Sequence[str]) -> None:
         self.run, self.known = run, tuple(known)
-        some = f"It holds {len(known)}: {', '.join(known[:5])}{', …' if len(known) > 5 else ''}" if known else "It is empty"  # fmt: skip
+        more = ", …" if len(known) > 5 else ""
+        some = f"It holds {len(known)}: {', '.join(known[:5])}{more}" if known else "It is empty"
         super().__init__(f"run {run!r} is not in this log. {some}")
 
 
@@ -136,6 +138,11 @@ class FactLog:
         self.flush()
         return self.store.runs()
 
+    def length(self, run: RunId | str) -> int:
+        """Returns how many events a run has; 0 for one that is not here."""
+        self.flush()
+        return self.store.length(RunId(str(run)))
+
     def __contains__(self, run: object) -> bool:
         self.flush()
         return self.store.length(RunId(str(run))) > 0
@@ -176,7 +183,7 @@ class FactLog:
         return last[-1] if last and isinstance(last[-1], RunStopped) else None
 
     def point(self, run: RunId, seq: int) -> Parent | None:
-        """Returns the point behind the first `seq` events of a run, from which another can go on; None if it has fewer."""
+        """Returns the point behind the first `seq` events of a run, for another to go on from; None if it has fewer."""
         self.flush()
         for record in self.store.read(run, seq - 1):
             return Parent(run, seq, record.digest)
@@ -221,15 +228,20 @@ class FactLog:
         return head
 
     def _write(self, run: RunId, batch: Sequence[tuple[Event, Mapping[str, Any] | None]]) -> None:
+        with building():
+            self._write_batch(run, batch)
+
+    def _write_batch(self, run: RunId, batch: Sequence[tuple[Event, Mapping[str, Any] | None]]) -> None:
         head = self._head(run)
         seq, digest = head.seq, head.digest
         leaves: list[bytes] = []
         records = []
-        for event, beside in batch:
-            if isinstance(event, RunStopped):
+        for said, beside in batch:
+            event = said
+            if isinstance(said, RunStopped):
                 head.tree.extend(leaves)
                 leaves = []
-                event = RunStopped(event.stop, event.facts, head.tree.root().hex())
+                event = RunStopped(said.stop, said.facts, head.tree.root().hex())
             raw = write_event(event, run, seq, digest)
             digest = sha256(raw).hexdigest()
             payloads = {
@@ -239,7 +251,7 @@ class FactLog:
             }
             text = json.dumps(beside, separators=(",", ":")).encode() if beside else b"{}"
             records.append(Record(raw, digest, payloads, text))
-            if isinstance(event, CycleCommitted) or hasattr(event, "facts") and not isinstance(event, RunStopped):
+            if isinstance(event, CycleCommitted) or (hasattr(event, "facts") and not isinstance(event, RunStopped)):
                 leaves.extend(leaf(fact) for fact in event.facts)
             seq += 1
         try:

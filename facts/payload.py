@@ -120,7 +120,7 @@ class Payload(BaseModel):
         )
         _register(cls.__family__)
 
-    def join(self, other: Self) -> Self:
+    def join(self, other: Self) -> Self:  # noqa: ARG002  the name that overriding classes use
         """Returns the least upper bound of both; a class that defines it makes its facts revisable."""
         raise TypeError(f"{type(self).__name__} defines no join")
 

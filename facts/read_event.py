@@ -20,7 +20,8 @@ from .event import (
     RunStopped,
 )
 from .fact import Fact, Ref, RunId, make_fact
-from .payload import Opaque, Payload, decode
+from .freeze import freeze_model
+from .payload import Family, Opaque, Payload, decode, find_family
 from .trail import Decision, Parked, Rejection, Seen, SuggestorPrint
 
 Payloads = Callable[[str], bytes | None]
@@ -61,7 +62,7 @@ class _Fields:
             self.fail("", "is not an object")
 
     def fail(self, name: str, problem: str) -> None:
-        field = f"{self.where}{name}" or "text"
+        field = f"{self.where}{name}".removesuffix(".") or "text"
         raise BrokenEvent(self.run, self.seq, f"cannot be read: its {field} {problem}")
 
     def take(self, name: str, *kinds: type) -> Any:
@@ -155,26 +156,64 @@ def _payload(fields: _Fields, name: str, family: str, payloads: Payloads) -> Pay
     try:
         return decode(family, key, version, raw)
     except InvalidPayload as error:
-        raise BrokenEvent(fields.run, fields.seq, f"cannot be read: {fields.where}{name}: {error}") from error
+        raise BrokenEvent(fields.run, fields.seq, f"cannot be read: its {fields.where}{name}: {error}") from error
 
 
-def _read_facts(fields: _Fields, payloads: Payloads) -> list[Fact[Any]]:
+def _read_facts(fields: _Fields, payloads: Payloads) -> tuple[Fact[Any], ...]:
     facts: list[Fact[Any]] = []
     before: tuple[Ref, ...] = ()
-    for item in fields.each("facts"):
-        before = before if item.data.get("because") == "same" else item.refs("because")
-        family, _, id = item.text("ref").partition(":")
-        if not (family and id):
-            item.fail("ref", f"is {item.data['ref']!r:.60}, not family:id")
-        payload = _payload(item, "digest", family, payloads)
-        cycle = item.number("cycle")
-        facts.append(
-            make_fact(payload, id, item.text("by"), cycle, item.confidence(), before, item.digest("digest"))
-        )
-    return facts
+    known: dict[tuple[str, int], Family] = {}
+    for place, entry in enumerate(fields.take("facts", list)):
+        fact = _quick_fact(entry, before, payloads, known)
+        if fact is None:
+            item = _Fields(entry, fields.run, fields.seq, f"{fields.where}facts[{place}].")
+            fact = _read_fact(item, before, payloads)
+        facts.append(fact)
+        before = fact.because
+    return tuple(facts)
 
 
-def _read_rejections(fields: _Fields, name: str, payloads: Payloads) -> list[Rejection]:
+def _quick_fact(
+    entry: Any, before: tuple[Ref, ...], payloads: Payloads, known: dict[tuple[str, int], Family]
+) -> Fact[Any] | None:
+    """Returns the fact of a sound entry of a registered family; None sends the reader the long way, which says more."""
+    try:
+        ref, by, cycle, version = entry["ref"], entry["by"], entry["cycle"], entry["version"]
+        because, confidence, digest = entry["because"], entry["confidence"], entry["digest"]
+        name, _, id = ref.partition(":")
+        family = known.get((name, version))
+        if family is None:
+            family = known[name, version] = find_family(name, version)
+        if family.version != version or version.__class__ is not int or family.key != entry["key"] or not id:
+            return None
+        if by.__class__ is not str or cycle.__class__ is not int or confidence.__class__ is not float:
+            return None
+        if because != "same":
+            before = tuple(because)
+            if because.__class__ is not list or any(reason.__class__ is not str for reason in before):
+                return None
+        sha256, raw = bytes.fromhex(digest), payloads(digest)
+        if not 0.0 <= confidence <= 1.0 or len(sha256) != 32 or raw is None:
+            return None
+        payload = family.cls.__pydantic_validator__.validate_json(raw)
+        if family.mutable:
+            freeze_model(payload)
+    except Exception:  # noqa: BLE001  # a wrong entry, or a user's validator that raises anything: the long way tells
+        return None
+    return make_fact(payload, id, by, cycle, confidence, before, sha256)
+
+
+def _read_fact(item: _Fields, before: tuple[Ref, ...], payloads: Payloads) -> Fact[Any]:
+    before = before if item.data.get("because") == "same" else item.refs("because")
+    family, _, id = item.text("ref").partition(":")
+    if not (family and id):
+        item.fail("ref", f"is {item.data['ref']!r:.60}, not family:id")
+    payload = _payload(item, "digest", family, payloads)
+    cycle = item.number("cycle")
+    return make_fact(payload, id, item.text("by"), cycle, item.confidence(), before, item.digest("digest"))
+
+
+def _read_rejections(fields: _Fields, name: str, payloads: Payloads) -> tuple[Rejection, ...]:
     found = []
     for item in fields.each(name):
         ref = Ref(item.text("ref"))
@@ -187,7 +226,7 @@ def _read_rejections(fields: _Fields, name: str, payloads: Payloads) -> list[Rej
                 item.digest("digest") if said else None,
             )
         )  # fmt: skip
-    return found
+    return tuple(found)
 
 
 def _read_parked(fields: _Fields, payloads: Payloads) -> Parked:
@@ -239,8 +278,9 @@ def _carried(fields: _Fields, payloads: Payloads) -> Event:
         item = _Fields({"digest": pair[1]}, fields.run, fields.seq, f"declined[{place}].")
         declined.append((pair[0], item.digest("digest")))
     return ContextCarried(
-        fields.number("cycle"), _read_facts(fields, payloads), _read_prints(fields), seen, [_read_parked(item, payloads) for item in fields.each("gates")],
-        [_read_decision(item) for item in fields.each("decided")], declined,
+        fields.number("cycle"), _read_facts(fields, payloads), _read_prints(fields), seen,
+        tuple(_read_parked(item, payloads) for item in fields.each("gates")),
+        tuple(_read_decision(item) for item in fields.each("decided")), tuple(declined),
         _read_rejections(fields, "losers", payloads),
     )  # fmt: skip
 
@@ -248,7 +288,7 @@ def _carried(fields: _Fields, payloads: Payloads) -> Event:
 def _committed(fields: _Fields, payloads: Payloads) -> Event:
     rejections = _read_rejections(fields, "rejections", payloads)
     return CycleCommitted(
-        fields.number("cycle"), fields.texts("ran"), _read_facts(fields, payloads), rejections,
+        fields.number("cycle"), tuple(fields.texts("ran")), _read_facts(fields, payloads), rejections,
         fields.number("tokens"), fields.amount("cost"),
     )  # fmt: skip
 

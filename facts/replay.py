@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from .bulk import building
 from .context import Context
 from .errors import LogError
 from .event import ContextCarried, CycleCommitted, RunStarted
@@ -24,10 +25,15 @@ def replay(log: FactLog, run: RunId | str, at: int | None = None) -> Context:
     Raises:
         LogError: the log holds no such run or cycle, or an event cannot be read.
     """
+    with building():
+        return _replay(log, RunId(str(run)), at)
+
+
+def _replay(log: FactLog, run: RunId, at: int | None) -> Context:
     context = Context()
     last = None
     try:
-        for logged in lineage(log, RunId(str(run))):
+        for logged in lineage(log, run):
             cycle = _cycle_of(logged)
             if at is not None and cycle is not None and cycle > at:
                 break

@@ -1,7 +1,7 @@
 """Keeps the facts of one family in the order of their promotion, shared by every context that knows a prefix of them.
 
-The store behind a shelf only ever grows at its end. A context, a view or a result holds a *shelf*: the store and how much
-of it counts. Copying a context copies shelves, never facts. Whoever appends while the store ends where its shelf
+The store behind a shelf only ever grows at its end. A context, a view or a result holds a *shelf*: the store and how
+much of it counts. Copying a context copies shelves, never facts. Whoever appends while the store ends where its shelf
 ends extends the store; whoever comes second finds that the store has gone on without it, copies its prefix and goes
 its own way. So branches never see each other, and a run over a context with a million facts starts at once.
 """
@@ -117,7 +117,7 @@ class All(Sequence[Fact[P_co]], Generic[P_co]):
     As an annotation of a suggestor's parameter, `All[Rule]` asks for every rule that is known.
     """
 
-    __slots__ = ("_end", "_shelf", "_start", "_stable")
+    __slots__ = ("_end", "_shelf", "_stable", "_start")
 
     def __init__(self, shelf: Shelf | None, start: int = 0, end: int = 0) -> None:
         self._shelf, self._start, self._end = shelf, start, end

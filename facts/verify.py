@@ -1,4 +1,4 @@
-"""Checks a run from end to end: every event follows the one before, every payload is what was hashed, the root stands."""
+"""Checks a run from end to end: every event follows the one before, payloads are what was hashed, the root stands."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
+from .bulk import building
 from .context import Context
 from .errors import LogError, QuiesceError
 from .event import Event, RunStarted, RunStopped
@@ -15,8 +16,8 @@ from .fold import apply
 from .log import FactLog, leaves_of
 from .merkle import MerkleTree
 from .read_event import BrokenEvent, UnknownFormat, read_event, read_head
-from .replay import lineage
 from .record import Record
+from .replay import lineage
 from .stores import Broken
 
 
@@ -55,8 +56,11 @@ class Verification:
         if self.fault is None:
             gone = f", {len(self.gone)} payloads gone" if self.gone else ""
             state = "stopped" if self.finished else "unfinished"
-            return f"run {self.run}: {self.events} events and {self.facts} facts are sound{gone}; {state}; root {self.root}"
-        intact = "Nothing before it is intact" if self.cycle is None else f"Cycles up to {self.cycle} are intact: replay(log, {str(self.run)!r}, at={self.cycle})"  # fmt: skip
+            sound = f"{self.events} events and {self.facts} facts are sound{gone}"
+            return f"run {self.run}: {sound}; {state}; root {self.root}"
+        intact = "Nothing before it is intact"
+        if self.cycle is not None:
+            intact = f"Cycles up to {self.cycle} are intact: replay(log, {str(self.run)!r}, at={self.cycle})"
         return f"run {self.run}: event {self.fault.event} {self.fault.problem}. {intact}"
 
     def unwrap(self) -> Verification:
@@ -74,7 +78,8 @@ def verify(log: FactLog, run: RunId | str, progress: Callable[[int], None] | Non
     check = _Check(log, RunId(str(run)))
     try:
         for record in log.records(run):
-            check.take(record)
+            with building():
+                check.take(record)
             if progress is not None and check.seq % 64 == 0:
                 progress(check.seq)
     except Broken as error:

@@ -145,7 +145,7 @@ class View:
         self._rng = None
 
     def ground(self, because: Iterable[Fact[Any] | str]) -> tuple[tuple[Ref, ...], str | None]:
-        """Returns the refs of the reasons that a proposal names, and what is wrong with one of them (for the engine)."""
+        """Returns the refs of what a proposal rests on, and what is wrong with one of them (for the engine)."""
         refs: list[Any] = []
         problem: str | None = None
         reads, shelves, last = self._reads, self._shelves, self.cycle - 1
@@ -169,7 +169,7 @@ class View:
         return tuple(refs), problem
 
     def take_handed(self) -> tuple[Ref, ...]:
-        """Returns the refs of what was handed out since the last call, each once, and starts afresh (for the engine)."""
+        """Returns the refs of what was handed out since the last call, each once (for the engine)."""
         handed = tuple(dict.fromkeys([fact.ref for fact in self._handed]))
         self._handed.clear()
         return handed

@@ -94,7 +94,7 @@ class JsonLinesStore:
                 raise Broken(
                     run, seq, f"{self.path}, line {batch.line}", f"event {batch.seq} stands where it should be"
                 )
-            if batch.seq + batch.events > start:
+            if batch.seq + batch.events > start or not batch.events:  # lines without any event are damage: tell it
                 for place, record in enumerate(self._read_batch(batch)):
                     if batch.seq + place >= start:
                         yield record

@@ -11,6 +11,7 @@ import anyio
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from quiesce.engine.testing import simulate
 from quiesce.facts import replay, verify
 from support.strategies import World, context_of, engine_of, worlds

@@ -17,9 +17,10 @@ async def run_while(test: Callable[[], Awaitable[Any]], engine: Engine, context:
     async def run() -> None:
         results.append(await engine.run(context, **options))
 
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(run)
-        await test()
+    with anyio.fail_after(30):  # what hangs is red within half a minute
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run)
+            await test()
     return results[0]
 
 

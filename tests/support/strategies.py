@@ -13,6 +13,7 @@ from typing import Any, Self
 
 import anyio.lowlevel
 from hypothesis import strategies as st
+
 from quiesce.engine import ANY, Budget, Engine, Gate, Proposal, Violation, invariant, propose, suggestor
 from quiesce.facts import Contested, Context, Fact, Failure, Payload, Rejected, View
 
@@ -126,7 +127,7 @@ def context_of(world: World) -> Context:
     context = Context()
     for family, id, value in world.inputs:
         cls = FAMILIES[family]
-        if not (cls is Strict and id in context.of(Strict).keys() - {""} or f"world-strict:{id}" in context):
+        if not ((cls is Strict and id in context.of(Strict).keys() - {""}) or f"world-strict:{id}" in context):
             context.add(make(cls, value, 0), id=str(id))
     return context
 

@@ -1,0 +1,197 @@
+"""Finds what a command names: an engine in a module or a file, modules with payload classes, a log."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from difflib import get_close_matches
+from inspect import iscoroutine
+from itertools import islice
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ..facts import Context, FactError, FactLog, Payload, Why
+from ..facts.payload import find_family
+from .cli_codes import Misuse, raised
+from .engine import Engine
+
+MANY_FACTS = 20_000
+"""Among so many facts a ref is looked for that resembles a wrong one."""
+
+
+def load_engine(target: str) -> Engine:
+    """Returns the engine that MODULE:ENGINE names; an attribute that is none is called without arguments.
+
+    Raises:
+        Misuse: there is no such module or attribute, it raises, or what it gives is no engine.
+    """
+    place, colon, attribute = target.rpartition(":")
+    if not (colon and place and attribute):
+        raise Misuse(f"{target!r} names no engine. Write MODULE:ENGINE or FILE.py:ENGINE, e.g. orders:engine")
+    module = load_module(place)
+    found: Any = module
+    for name in attribute.split("."):
+        if not hasattr(found, name):
+            raise Misuse(f"module {place!r} has no {attribute!r}. {_engines_in(module)}")
+        found = getattr(found, name)
+    if isinstance(found, Engine):
+        return found
+    if not callable(found):
+        raise Misuse(f"{target!r} is a {type(found).__name__}, not an Engine or a function that makes one")
+    return _call(found, target)
+
+
+def load_module(place: str) -> ModuleType:
+    """Imports a module by its name, as seen from the current directory, or from the path of its file.
+
+    Raises:
+        Misuse: there is none, or it raises.
+    """
+    is_file = place.endswith(".py") or os.sep in place
+    if not is_file:
+        _put_on_path(Path.cwd())
+    try:
+        return _import_file(Path(place)) if is_file else importlib.import_module(place)
+    except ModuleNotFoundError as error:
+        if not is_file and error.name and f"{place}.".startswith(f"{error.name}."):
+            raise Misuse(
+                f"no module {error.name!r}, neither in {Path.cwd()} nor installed. "
+                f"Go to its directory, or give its file: path/to/{error.name}.py"
+            ) from error
+        raise Misuse(f"module {place!r} cannot be imported: {raised(error)}") from error
+    except (Misuse, KeyboardInterrupt):
+        raise
+    except (Exception, SystemExit) as error:  # a user's module: it may do anything
+        raise Misuse(f"module {place!r} cannot be imported: it raised {raised(error)}") from error
+
+
+def load_modules(places: Sequence[str] | None) -> None:
+    """Imports the modules whose payload classes a log or an input is to be read with."""
+    for place in places or ():
+        load_module(place)
+
+
+def find_families(names: Sequence[str] | None) -> list[type[Payload]]:
+    """Returns the payload classes of families."""
+    return [find_family(name).cls for name in names or ()]
+
+
+@contextmanager
+def open_log(path: str, *, to_write: bool = False) -> Iterator[FactLog]:
+    """Opens a log for the length of a block.
+
+    Raises:
+        Misuse: it is to be read and is not there, or has no place to be written.
+    """
+    if path != ":memory:" and not Path(path).exists():
+        if not to_write:
+            raise Misuse(f"no log at {path}. `quiesce run … --log {path}` writes one")
+        if not Path(path).parent.is_dir():
+            raise Misuse(f"log {path} has no place: there is no directory {Path(path).parent}")
+    elif path != ":memory:" and not Path(path).is_file():
+        raise Misuse(f"log {path} is no file. Give the name of one that ends in .jsonl")
+    with FactLog.open(path) as log:
+        yield log
+
+
+def refuse_input_as_log(input: str | None, log: str | None) -> None:
+    """Raises Misuse if a run would be written behind its own input."""
+    if input and log and Path(log).exists() and Path(input).exists() and Path(log).samefile(input):
+        raise Misuse(f"{log} is both the input and the log. Give the log a file of its own")
+
+
+def explain_fact(context: Context, run: str, ref: str) -> Why:
+    """Returns what a fact of a run rests on.
+
+    Raises:
+        Misuse: the run has no such fact; names the one that may be meant.
+    """
+    try:
+        return context.why(ref)
+    except FactError as error:
+        known = [fact.ref for fact in islice(context, MANY_FACTS)]
+        near = get_close_matches(ref, known, n=1)
+        hint = f"Did you mean {near[0]}?" if near else "A ref is family:id, as `quiesce replay` lists them"
+        raise Misuse(f"run {run} has no fact {ref!r}. {hint}") from error
+
+
+def replay_command(run: str, log: str | None, target: str, imports: Sequence[str] | None) -> str:
+    """Returns the command that shows a run again; an empty text for a run that is not kept."""
+    if not log:
+        return ""
+    places = dict.fromkeys([target.rpartition(":")[0], *(imports or ())])
+    words = ["quiesce", "replay", run, "--log", log, *(word for place in places for word in ("--import", place))]
+    return shlex.join(words)
+
+
+def tell_interrupted(log: FactLog, run: str, again: str) -> str:
+    """Returns what became of a run during which somebody pressed Ctrl-C."""
+    if run not in log:
+        return "interrupted before the run began"
+    state = "was cancelled" if log.stopped(run) is not None else "was left unfinished"
+    return f"interrupted: run {run} {state}. What it has: {again}" if again else f"interrupted: run {run} {state}"
+
+
+def read_time(text: str | None) -> datetime | None:
+    """Returns the time that was given."""
+    try:
+        return datetime.fromisoformat(text) if text is not None else None
+    except ValueError as error:
+        raise Misuse(f"--started {text!r} is no time. Write it like 2025-01-31T09:30:00+00:00") from error
+
+
+def split_names(given: Sequence[str] | None) -> set[str] | None:
+    """Returns the names in options of the form a,b; None where there is no such option."""
+    return None if given is None else {name.strip() for names in given for name in names.split(",") if name.strip()}
+
+
+def _call(factory: Any, target: str) -> Engine:
+    try:
+        made = factory()
+    except Exception as error:
+        raise Misuse(f"{target!r} was called to make an engine, and raised {raised(error)}") from error
+    if iscoroutine(made):
+        made.close()
+        raise Misuse(f"{target!r} is async; make it a plain function without arguments that returns an Engine")
+    if not isinstance(made, Engine):
+        raise Misuse(f"{target!r} was called to make an engine, and returned a {type(made).__name__}")
+    return made
+
+
+def _engines_in(module: ModuleType) -> str:
+    engines = [name for name, value in vars(module).items() if isinstance(value, Engine)]
+    return f"Its engines: {', '.join(engines)}" if engines else "It has no Engine at its top level"
+
+
+def _import_file(path: Path) -> ModuleType:
+    path = path.resolve()
+    if not path.is_file():
+        raise Misuse(f"no file {path}")
+    _put_on_path(path.parent)
+    for loaded in list(sys.modules.values()):
+        if getattr(loaded, "__file__", None) == str(path):
+            return loaded
+    name = path.stem if path.stem not in sys.modules else f"quiesce_file_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise Misuse(f"{path} is no Python file; its name has to end in .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _put_on_path(directory: Path) -> None:
+    if str(directory) not in sys.path:
+        sys.path.insert(0, str(directory))
