@@ -1,9 +1,11 @@
 """How it settles: suggestors, and the engine that runs them until nothing new is proposed."""
 
 from .budget import Budget
+from .cancel import CancelSwitch
+from .check import Finding
 from .clock import Clock, RealClock
 from .commit import NotKept
-from .engine import CancelSwitch, Engine, Stream
+from .engine import Engine
 from .errors import (
     DuplicateName,
     EngineError,
@@ -18,7 +20,7 @@ from .errors import (
 from .gate import Approve, Gate, Reject
 from .goal import Blocked, Goal, Met, Unmet, goal
 from .invariant import Invariant, Violation, invariant
-from .observe import Committed, InvocationEnded, InvocationStarted, Notice, Observer
+from .observe import Committed, InvocationEnded, InvocationStarted, Notice, Observer, RunEnded
 from .proposal import Proposal, propose
 from .result import Result
 from .stop import (
@@ -32,6 +34,7 @@ from .stop import (
     Stop,
     describe,
 )
+from .stream import Stream
 from .suggestor import ANY, Options, Suggestor, SuggestorLike, suggestor
 
 __all__ = [
@@ -50,6 +53,7 @@ __all__ = [
     "DuplicateName",
     "Engine",
     "EngineError",
+    "Finding",
     "Gate",
     "GateError",
     "Goal",
@@ -71,6 +75,7 @@ __all__ = [
     "RegistrationError",
     "Reject",
     "Result",
+    "RunEnded",
     "Stop",
     "Stream",
     "Suggestor",

@@ -14,8 +14,8 @@ from hashlib import sha256
 from typing import Any, cast
 
 from ..facts import Fact, FactError, Failure, Payload, View
+from ..facts.canonical import encode
 from ..facts.fact import Ref, check_confidence, check_id, content_id, make_fact
-from ..facts.payload import encode
 from .errors import Nonsense
 from .proposal import Proposal
 from .suggestor import Suggestor

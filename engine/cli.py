@@ -182,7 +182,7 @@ def graph(target: given.Target, format: given.Format = GraphFormat.MERMAID, json
 def check(
     target: given.Target, families: given.Given = None, imports: given.Imports = None, json: given.Json = False
 ) -> int:
-    """Look for mistakes in an engine before any run."""
+    """Look for mistakes in an engine; exits with 1 for warnings."""
     with _quiet(json):
         load_modules(imports)
         engine = load_engine(target)
@@ -191,7 +191,7 @@ def check(
         cli_json.write(*cli_json.findings_data(findings))
     else:
         cli_show.show_findings(Screen(), findings, len(engine.suggestors))
-    return Code.FOUND if findings else Code.OK
+    return Code.FOUND if any(one.level != "info" for one in findings) else Code.OK
 
 
 @app.command()

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ..facts import Change, Context, Diff, Fact, FactLog, LogError, Opaque, Payload, RunId, Verification, Why
-from ..facts.payload import payload_bytes
+from ..facts.canonical import payload_bytes
 from ..facts.trail import Parked
 from .result import Result
 from .stop import describe, stop_to_json
@@ -126,7 +126,7 @@ def graph_data(graph: MultiDiGraph[str]) -> dict[str, Any]:
 
 def findings_data(findings: Sequence[Finding]) -> list[dict[str, Any]]:
     """Returns what checking an engine found as JSON data."""
-    return [{"level": one.level, "where": one.where, "message": one.message} for one in findings]
+    return [asdict(one) for one in findings]
 
 
 def about_run(log: FactLog, run: RunId) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from ..facts.event import CycleCommitted, Event, GateDecided, GateOpened
 from ..facts.fact import Ref, printable
 from ..facts.trail import Rejection
 from .cli_show import Screen, shown
-from .observe import Committed, InvocationEnded, InvocationStarted, Notice
+from .observe import Committed, InvocationEnded, InvocationStarted, Notice, RunEnded
 
 MOST_FACTS = 12
 """Facts of one cycle that are shown, and as many rejections."""
@@ -62,6 +62,8 @@ class LiveView:
                 self._running.pop((suggestor, cycle, trigger), None)
             case Committed(_, _, event):
                 self._show(event)
+            case RunEnded():  # that is told by others
+                pass
 
     def _show(self, event: Event) -> None:
         for parts in self._lines(event) if not self.closed else ():

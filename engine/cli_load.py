@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from ..facts import Context, FactError, FactLog, Payload, Why
-from ..facts.payload import find_family
+from ..facts.family import find_family
 from .cli_codes import Misuse, raised
 from .engine import Engine
 

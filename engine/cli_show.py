@@ -128,9 +128,15 @@ def show_findings(screen: Screen, findings: Sequence[Finding], suggestors: int) 
     """Writes what checking an engine found."""
     if not findings:
         screen.row(("nothing found", "green"), f" in {_count(suggestors, 'suggestor')}")
+        return
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column()
     for one in findings:
-        style = "red" if one.level == "error" else "yellow"
-        screen.whole((f"{one.level:<8}", style), (printable(one.where), "bold"), f"  {printable(one.message)}")
+        style = {"error": "red", "warning": "yellow", "info": "dim"}[one.level]
+        table.add_row(Text(one.level, style), Text(printable(one.where), "bold"), Text(printable(one.message)))
+    screen.print(table)
 
 
 def note(text: str) -> None:

@@ -45,6 +45,8 @@ def commit(run: Run, cycle: Cycle, decided: Sequence[GateDecided] = ()) -> Stop 
     event = CycleCommitted(cycle.number, ran, tuple(cycle.facts), rejections, cycle.tokens, cycle.cost)
     append(run, [*decided, event, *(GateOpened(parked) for _, parked in cycle.parked)], cycle)
     run.head = cycle.number + 1
+    if not run.context._order.keys() >= cycle.fresh:
+        run.context._order.update(dict.fromkeys(fact.family for fact in cycle.facts))
     _remember(run, cycle)
     return stop or ask_goals(run, cycle.number, cycle.fresh)
 
@@ -60,6 +62,7 @@ def append(run: Run, events: Sequence[Event], cycle: Cycle | None = None, *, tel
         run.log.append(run.id, events, beside)
     except (StoreError, OSError) as error:
         raise NotKept(run.id, seq, events, str(error)) from error
+    trail.home, trail.digest = run.log.store, run.log.digest_of(run.id)
     for event in events:
         advance(trail, event, run.id, cycle.seen if cycle is not None and isinstance(event, CycleCommitted) else {})
     if run.plan.observers and tell_others:
@@ -86,6 +89,7 @@ def check_convergence(run: Run) -> Stop | None:
     if stop is None:
         return None
     append(run, [CycleCommitted(cycle.number, (), tuple(cycle.facts))], cycle)
+    run.context._order.update(dict.fromkeys(fact.family for fact in cycle.facts))
     run.head = cycle.number + 1
     return stop
 

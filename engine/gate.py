@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from ..facts import Decided, Payload
 from ..facts.fact import Ref
-from ..facts.payload import family_of
+from ..facts.family import family_of
 from ..facts.trail import Decision, Parked, Trail
 from .errors import GateError, InvalidOption
 from .invariant import payload_classes

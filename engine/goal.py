@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from ..facts import Payload, View
-from ..facts.payload import family_of
+from ..facts.family import family_of
 from .invariant import payload_classes
 
 

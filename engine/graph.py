@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from ..facts import Contested, Decided, Failure, Payload, Rejected, Violated
-from ..facts.payload import family_of
+from ..facts.family import family_of
 from .suggestor import Suggestor
 
 ENGINE_PAYLOADS: tuple[type[Payload], ...] = (Failure, Contested, Rejected, Violated, Decided)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..facts import Fact, Payload, View
-from ..facts.payload import family_of
+from ..facts.family import family_of
 from .errors import InvalidOption
 
 When = Literal["commit", "cycle", "convergence"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,13 +50,22 @@ class Committed:
     event: Event
 
 
-Notice = InvocationStarted | InvocationEnded | Committed
+@dataclass(frozen=True, slots=True)
+class RunEnded:
+    """A run is over, however it came to that: nothing more is told of it, and what was still under way was dropped."""
+
+    run: RunId
+    error: BaseException | None
+    """What it raised if it has no result: its task was cancelled, its log took no more, an observer raised."""
+
+
+Notice = InvocationStarted | InvocationEnded | Committed | RunEnded
 Observer = Callable[[Notice], None]
-"""Called in the run's own task, so it must not block. What it raises ends the run."""
+"""Called in a task of the run, so it must not block. What it raises ends the run."""
 
 
 class Teller:
-    """Tells observers when invocations begin and end."""
+    """Tells observers when invocations begin and end; both in the task in which an invocation is called."""
 
     __slots__ = ("_observers", "_run")
 
@@ -115,15 +125,23 @@ def tell(observers: Sequence[Observer], notice: Notice) -> None:
         observer(notice)
 
 
+def tell_end(observers: Sequence[Observer], notice: RunEnded) -> None:
+    """Gives the last notice to every observer; where the run raised something, that stands, and not what they raise."""
+    for observer in observers:
+        with nullcontext() if notice.error is None else suppress(Exception):
+            observer(notice)
+
+
 def _is_enabled(level: int) -> bool:
     """Tells whether a line of this level would be written; does not import structlog if nobody else has."""
     structlog: Any = sys.modules.get("structlog")
-    if structlog is not None and structlog.is_configured():
-        asks = getattr(structlog.get_logger(LOGGER), "is_enabled_for", None) or getattr(
-            structlog.get_logger(LOGGER), "isEnabledFor", None
-        )
-        return bool(asks(level)) if asks is not None else True
-    return logging.getLogger(LOGGER).isEnabledFor(level)
+    if structlog is None or not structlog.is_configured():
+        return logging.getLogger(LOGGER).isEnabledFor(level)
+    bound = structlog.get_logger(LOGGER).bind()
+    # The class is asked: what an object of structlog does not know it passes on to the logger that it wraps, as a line.
+    wrapper_lets_pass = bound.is_enabled_for(level) if hasattr(type(bound), "is_enabled_for") else True
+    wrapped = getattr(bound, "_logger", None)
+    return bool(wrapper_lets_pass) and (not isinstance(wrapped, logging.Logger) or wrapped.isEnabledFor(level))
 
 
 def _logger() -> Any:

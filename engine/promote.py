@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..facts import Contested, Context, Fact, FactError, Payload, Rejected
+from ..facts.canonical import digest_of, encode
 from ..facts.context import ENGINE
 from ..facts.fact import Ref, content_id, make_fact, printable
+from ..facts.family import family_of
 from ..facts.meet import contested, meet
-from ..facts.payload import digest_of, encode, family_of
 from ..facts.trail import Parked, Rejection
 from ..facts.view import Moment
 from .answer import Lapse, Refusal
@@ -119,7 +120,7 @@ class Promoter:
         self._keep(cycle, at, parked.as_fact(cycle.number, because))
 
     def _promote(self, cycle: Cycle, at: Place, draft: Fact[Any]) -> None:
-        if not (self.gates and self._gated(cycle, at, draft)):
+        if not ((self.gates or self.context._trail.declined) and self._gated(cycle, at, draft)):
             self._keep(cycle, at, draft)
 
     def _keep(self, cycle: Cycle, at: Place, draft: Fact[Any]) -> None:
@@ -171,8 +172,9 @@ class Promoter:
         for gate in self.gates:
             if gate.holds(draft.payload, draft.confidence):
                 name = gate.id_for(family, draft.id, digest)
-                if name in trail.decided:
-                    continue  # approved before
+                decision = trail.decided.get(name)
+                if decision is not None and decision.approved:
+                    continue
                 if name not in self.parked:
                     self.parked[name] = self._park(gate, name, draft)
                     cycle.parked.append((at, self.parked[name]))

@@ -11,8 +11,8 @@ from types import FrameType
 from typing import Any, Final, Literal, Protocol, TypeVar, overload, runtime_checkable
 
 from ..facts import Payload, View
+from ..facts.family import Family, family_of
 from ..facts.fold import ANY_FAMILY
-from ..facts.payload import Family, family_of
 from ..facts.trail import SuggestorPrint
 from .errors import InvalidOption, RegistrationError
 from .signature import Signature, Slot, read_signature

@@ -29,7 +29,7 @@ from .engine import Engine
 from .errors import EngineError
 from .executor import Ended, Executor
 from .invoke import call_patiently, failed
-from .observe import Committed, InvocationEnded, InvocationStarted, Notice, Teller
+from .observe import Committed, InvocationEnded, InvocationStarted, Notice, RunEnded, Teller
 
 _ROUNDS = 20
 """How often other tasks get a turn before a test goes on: enough for a woken task to reach its next wait."""
@@ -70,6 +70,8 @@ class Turns:
                 self._ended[notice.suggestor] = self._ended.get(notice.suggestor, 0) + 1
             case Committed():
                 self._stopped = isinstance(notice.event, RunStopped)
+            case RunEnded():
+                self._stopped = True
         self._ring()
 
     async def take(self, name: str) -> None:
@@ -225,6 +227,12 @@ class Simulation:
         """Every finishing order left the same log."""
         return self.divergence is None
 
+    def unwrap(self) -> Simulation:
+        """Returns itself, or raises AssertionError with the first event that differs."""
+        if self.divergence is not None:
+            raise AssertionError(str(self.divergence))
+        return self
+
 
 async def simulate(
     engine: Engine,
@@ -266,9 +274,7 @@ async def assert_deterministic(
     engine: Engine, context: Context, *, seeds: Iterable[int] = range(100), faults: float = 0.0, **options: Any
 ) -> None:
     """Raises AssertionError, with the first event that differs, unless every finishing order leaves the same log."""
-    simulation = await simulate(engine, context, seeds=seeds, faults=faults, **options)
-    if simulation.divergence is not None:
-        raise AssertionError(str(simulation.divergence))
+    simulation = (await simulate(engine, context, seeds=seeds, faults=faults, **options)).unwrap()
     if not simulation.runs:
         raise EngineError("assert_deterministic was given no seeds, so it has shown nothing")
 
@@ -359,3 +365,16 @@ def _shown(event: str) -> str:
     start = event.find('"kind"')
     text = event[start:]
     return text if len(text) <= 1000 else text[:1000] + "…"
+
+
+__all__ = [
+    "Divergence",
+    "FakeClock",
+    "FakeTimer",
+    "Simulated",
+    "SimulatedFault",
+    "Simulation",
+    "Turns",
+    "assert_deterministic",
+    "simulate",
+]

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from .diagnostics import Malformed
 from .errors import FactError, UnknownFamily
 from .fact import MAX_ID_BYTES, Fact, check_id, content_id, printable
-from .payload import Family, Payload, find_family
+from .family import Family, find_family
+from .payload import Payload
 
 if TYPE_CHECKING:
     from .context import Context

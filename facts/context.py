@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
+from .canonical import digest_of, encode
 from .errors import ConflictingInput, FactError, shown
 from .fact import Fact, Ref, check_confidence, check_id, content_id, make_fact, printable, split_ref
+from .family import Family, family_of
 from .meet import contested, meet
-from .payload import Family, Payload, digest_of, encode, family_of
+from .payload import Payload
 from .shelf import All, Shelf
 from .trail import Rejection, Trail
 from .why import Why, explain
@@ -33,10 +35,11 @@ class Context:
     A context only grows. `copy` costs nothing however much is known, and neither copy sees what is added to the other.
     """
 
-    __slots__ = ("_inputs", "_lost", "_shelves", "_trail")
+    __slots__ = ("_inputs", "_lost", "_order", "_shelves", "_trail")
 
     def __init__(self) -> None:
         self._shelves: dict[str, Shelf] = {}
+        self._order: dict[str, None] = {}  # families as they came, whoever was faster to propose
         self._inputs: list[Fact[Any]] = []  # said since the last run, in order
         self._lost: list[Rejection] = []  # said since the last run, and contested
         self._trail = Trail()
@@ -118,7 +121,7 @@ class Context:
     @property
     def families(self) -> tuple[str, ...]:
         """The families of which something is known, in order of their first fact."""
-        return tuple(shelf.family for shelf in self._shelves.values() if shelf.size)
+        return tuple(shelf.family for shelf in self._in_order())
 
     @property
     def trail(self) -> Trail:
@@ -132,10 +135,10 @@ class Context:
 
     def __getitem__(self, key: str) -> tuple[Fact[Any], ...]:
         """Returns every fact under a key, whatever its family; an empty tuple for a key without facts."""
-        return tuple(fact for shelf in self._shelves.values() if shelf.key == key for fact in _all(shelf))
+        return tuple(fact for shelf in self._in_order() if shelf.key == key for fact in _all(shelf))
 
     def __iter__(self) -> Iterator[Fact[Any]]:
-        for shelf in list(self._shelves.values()):
+        for shelf in self._in_order():
             yield from _all(shelf)
 
     def __len__(self) -> int:
@@ -155,7 +158,7 @@ class Context:
     __hash__ = None  # type: ignore[assignment]  # it can grow
 
     def __repr__(self) -> str:
-        known = ", ".join(f"{shelf.family}: {len(_all(shelf))}" for shelf in self._shelves.values() if shelf.size)
+        known = ", ".join(f"{shelf.family}: {len(_all(shelf))}" for shelf in self._in_order())
         return f"<Context {known or 'empty'}>"
 
     # --- branching --------------------------------------------------------------------------------------------------
@@ -164,6 +167,7 @@ class Context:
         """Returns a context that knows the same and goes its own way, at the cost of its families, not of its facts."""
         other = Context()
         other._shelves = {name: shelf.copy() for name, shelf in self._shelves.items()}
+        other._order = dict(self._order)
         other._inputs, other._lost = list(self._inputs), list(self._lost)
         other._trail = self._trail.copy()
         return other
@@ -171,6 +175,11 @@ class Context:
     __copy__ = copy
 
     # --- for the engine and the log ---------------------------------------------------------------------------------
+
+    def _in_order(self) -> list[Shelf]:
+        """Returns the shelves on which something stands, in the order in which their first facts were committed."""
+        shelves = self._shelves
+        return [shelf for family in self._order if (shelf := shelves.get(family)) is not None and shelf.size]
 
     def _shelf_of(self, family: str, key: str) -> Shelf:
         shelf = self._shelves.get(family)
@@ -200,6 +209,7 @@ class Context:
                 joined, said.id, said.by, said.cycle, said.confidence, said.because, meeting.sha256
             )  # fmt: skip
         shelf.append(said)
+        self._order.setdefault(said.family)
         self._inputs.append(said)
         return said
 

@@ -52,8 +52,6 @@ class ContextCarried:
     suggestors: Sequence[SuggestorPrint]
     seen: Mapping[str, Seen]
     gates: Sequence[Parked]
-    decided: Sequence[Decision]
-    declined: Sequence[tuple[str, bytes]]
     losers: Sequence[Rejection]
 
 
@@ -210,10 +208,11 @@ def _started_body(event: RunStarted) -> str:
 def _carried_body(event: ContextCarried) -> str:
     rest = _fields({
         "suggestors": [known.to_json() for known in event.suggestors],
-        "seen": {name: {"version": seen.version, "sizes": dict(seen.sizes)} for name, seen in event.seen.items()},
+        "seen": {
+            name: {"version": seen.version, "sizes": dict(sorted(seen.sizes.items()))}
+            for name, seen in event.seen.items()
+        },
         "gates": [_parked_data(parked) for parked in event.gates],
-        "decided": [_decision_data(decision) for decision in event.decided],
-        "declined": [[family, digest.hex()] for family, digest in event.declined],
     })  # fmt: skip
     losers = ",".join(map(_rejection_text, event.losers))
     return f',"cycle":{event.cycle},"facts":{_fact_texts(event.facts)},"losers":[{losers}]{rest}'

@@ -37,8 +37,11 @@ def apply(context: Context, event: Event, run: RunId) -> None:
 
 def put_facts(context: Context, event: CycleCommitted | ContextCarried) -> None:
     """Puts the facts of an event on their shelves."""
+    order = context._order
     for fact in event.facts:
-        context._shelf_of(fact.family, fact.key).append(fact)
+        family = fact.family
+        order.setdefault(family)
+        context._shelf_of(family, fact.key).append(fact)
 
 
 def advance(trail: Trail, event: Event, run: RunId, seen: Mapping[str, Seen]) -> None:
@@ -49,6 +52,8 @@ def advance(trail: Trail, event: Event, run: RunId, seen: Mapping[str, Seen]) ->
             trail.run, trail.seq = run, 1
             trail.cycles = trail.facts = trail.tokens = 0
             trail.cost = 0.0
+            trail.decided.clear()  # what people decided holds for the run in which they did; open gates stay open
+            trail.declined.clear()
             trail.parent = event.parent.run if event.parent else None
             trail.prints.update((known.name, known) for known in event.suggestors)
         case RunResumed():
@@ -58,8 +63,6 @@ def advance(trail: Trail, event: Event, run: RunId, seen: Mapping[str, Seen]) ->
             trail.prints = {known.name: known for known in event.suggestors} | trail.prints
             trail.seen.update(event.seen)
             trail.gates.update((parked.gate, parked) for parked in event.gates)
-            trail.decided.update((decision.gate, decision) for decision in event.decided)
-            trail.declined.update(event.declined)
             for loser in event.losers:
                 trail.losers.setdefault(loser.ref, []).append(loser)
         case CycleCommitted():

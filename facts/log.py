@@ -11,12 +11,12 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from .bulk import building
+from .canonical import payload_bytes
 from .errors import LogError
 from .event import CycleCommitted, Event, Parent, RunStarted, RunStopped, leaf, leaf_of_entry, payloads_of, write_event
 from .fact import RunId
 from .lines import BadLine, peek_commit, read_batch, write_batch
 from .merkle import MerkleTree
-from .payload import payload_bytes
 from .read_event import read_event, read_head
 from .record import Record
 from .stores import JsonLinesStore, MemoryStore, Store
@@ -181,6 +181,11 @@ class FactLog:
         length = self.store.length(RunId(str(run)))
         last = [logged.event for logged in self.events(run, max(0, length - 1))]
         return last[-1] if last and isinstance(last[-1], RunStopped) else None
+
+    def digest_of(self, run: RunId) -> str:
+        """Returns the digest of a run's last event; empty while a lazy store has put off writing it."""
+        head = self._heads.get(run)
+        return "" if head is None or self._waiting else head.digest or ""
 
     def point(self, run: RunId, seq: int) -> Parent | None:
         """Returns the point behind the first `seq` events of a run, for another to go on from; None if it has fewer."""

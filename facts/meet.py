@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from .canonical import digest_of, encode, payload_bytes
 from .diagnostics import Contested
 from .errors import InvalidPayload
 from .fact import Fact
-from .payload import Family, Opaque, Payload, digest_of, encode, payload_bytes
+from .family import Family
+from .payload import Opaque, Payload
 
 MAX_LOSER_BYTES = 64 * 1024
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from .canonical import decode
 from .errors import InvalidPayload, LogError
 from .event import (
     FORMAT,
@@ -20,8 +21,9 @@ from .event import (
     RunStopped,
 )
 from .fact import Fact, Ref, RunId, make_fact
+from .family import Family, find_family
 from .freeze import freeze_model
-from .payload import Family, Opaque, Payload, decode, find_family
+from .payload import Opaque, Payload
 from .trail import Decision, Parked, Rejection, Seen, SuggestorPrint
 
 Payloads = Callable[[str], bytes | None]
@@ -271,16 +273,9 @@ def _carried(fields: _Fields, payloads: Payloads) -> Event:
         one = fields.at("seen").at(name)
         sizes = one.at("sizes")
         seen[name] = Seen(one.text("version"), {family: sizes.number(family) for family in sizes.data})
-    declined = []
-    for place, pair in enumerate(fields.take("declined", list)):
-        if not (isinstance(pair, list) and len(pair) == 2 and all(isinstance(part, str) for part in pair)):
-            fields.fail(f"declined[{place}]", "is not a family and a digest")
-        item = _Fields({"digest": pair[1]}, fields.run, fields.seq, f"declined[{place}].")
-        declined.append((pair[0], item.digest("digest")))
     return ContextCarried(
         fields.number("cycle"), _read_facts(fields, payloads), _read_prints(fields), seen,
         tuple(_read_parked(item, payloads) for item in fields.each("gates")),
-        tuple(_read_decision(item) for item in fields.each("decided")), tuple(declined),
         _read_rejections(fields, "losers", payloads),
     )  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 from .bulk import building
 from .context import Context
@@ -35,7 +36,7 @@ def _replay(log: FactLog, run: RunId, at: int | None) -> Context:
     try:
         for logged in lineage(log, run):
             cycle = _cycle_of(logged)
-            if at is not None and cycle is not None and cycle > at:
+            if at is not None and cycle is not None and cycle > at >= 0:
                 break
             apply(context, logged.event, logged.run)
             context._trail.digest = logged.digest
@@ -71,9 +72,7 @@ def lineage(log: FactLog, run: RunId) -> Iterator[Logged]:
 
 def _part(log: FactLog, run: RunId, until: int | None, digest: str | None) -> Iterator[Logged]:
     read = 0
-    for logged in log.events(run):
-        if until is not None and read >= until:
-            break
+    for logged in islice(log.events(run), until):  # what the parent did later is no matter, nor is damage there
         read += 1
         yield logged
         if read == until and logged.digest != digest:

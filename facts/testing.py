@@ -6,9 +6,11 @@ from collections.abc import Iterable
 from itertools import islice, product
 from typing import TypeVar
 
+from .canonical import encode
 from .errors import FactError
+from .family import family_of
 from .freeze import freeze_model
-from .payload import Payload, encode, family_of
+from .payload import Payload
 
 P = TypeVar("P", bound=Payload)
 

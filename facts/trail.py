@@ -123,7 +123,9 @@ class Trail:
     seq: int = 0
     """How many events of the run this context folds."""
     digest: str = ""
-    """The digest of the last of them, once it is known."""
+    """The digest of the last of them; empty while the store puts off writing them."""
+    home: object = None
+    """The store that has them, in the process that wrote them."""
     prints: dict[str, SuggestorPrint] = field(default_factory=dict)
     """Every suggestor that took part, as the run recorded it."""
     seen: dict[str, Seen] = field(default_factory=dict)

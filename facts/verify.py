@@ -10,7 +10,7 @@ from typing import Any
 from .bulk import building
 from .context import Context
 from .errors import LogError, QuiesceError
-from .event import Event, RunStarted, RunStopped
+from .event import ContextCarried, CycleCommitted, Event, RunStarted, RunStopped
 from .fact import RunId
 from .fold import apply
 from .log import FactLog, leaves_of
@@ -131,10 +131,11 @@ class _Check:
                 raise _Wrong(f"has a payload that does not match its digest, {digest[:12]}…")
         named = [entry for part in ("facts", "rejections", "losers", "gates") for entry in _entries(data.get(part))]
         named.append(data)
-        for entry in named:
-            named_by = entry.get("digest")
-            if isinstance(named_by, str) and named_by not in record.payloads:
-                self.gone.append(named_by)
+        digests = dict.fromkeys(name for entry in named if isinstance(name := entry.get("digest"), str))
+        for digest in record.payloads:
+            if digest not in digests:
+                raise _Wrong(f"has a payload that it does not name, {digest[:12]}…")
+        self.gone.extend(digest for digest in digests if digest not in record.payloads)
 
     def _refold(self, event: Event) -> None:
         if self.seq == 0 and not isinstance(event, RunStarted):
@@ -148,24 +149,29 @@ class _Check:
         cycle = getattr(event, "cycle", None)
         if event.kind == "cycle_committed" and cycle != expected:
             raise _Wrong(f"commits cycle {cycle} where cycle {expected} is due")
-        for fact in getattr(event, "facts", ()) if not isinstance(event, RunStopped) else ():
-            for reason in fact.because:
-                if reason not in self.context and not any(other.ref == reason for other in event.facts):  # type: ignore[union-attr]  # only events with facts come here
-                    raise _Wrong(f"says that {fact.ref} rests on {reason}, which is not known by then")
+        if isinstance(event, (ContextCarried, CycleCommitted)):
+            self._check_facts(event)
         apply(self.context, event, self.run)
         if cycle is not None:
             self.cycle = cycle
+
+    def _check_facts(self, event: ContextCarried | CycleCommitted) -> None:
+        beside: set[str] | None = None
+        for fact in event.facts:
+            if fact.cycle != event.cycle and isinstance(event, CycleCommitted):
+                raise _Wrong(f"says that {fact.ref} is of cycle {fact.cycle}, but commits cycle {event.cycle}")
+            for reason in fact.because:
+                if reason in self.context:
+                    continue
+                beside = {other.ref for other in event.facts} if beside is None else beside
+                if reason not in beside:
+                    raise _Wrong(f"says that {fact.ref} rests on {reason}, which is not known by then")
 
     def _begin_from_parent(self, event: RunStarted) -> None:
         parent = event.parent
         if parent is None:
             return
         try:
-            ends = [record.digest for record in self.log.records(parent.run)]
-            if len(ends) < parent.seq or ends[parent.seq - 1] != parent.digest:
-                raise _Wrong(
-                    f"goes on from event {parent.seq - 1} of run {parent.run}, which is not the one in this log"
-                )
             for logged in lineage(self.log, self.run):
                 if logged.run == self.run:
                     break

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from .errors import FactError, UndeclaredRead
 from .fact import Fact, Ref, RunId
-from .payload import Payload, family_of
+from .family import family_of
+from .payload import Payload
 from .shelf import All, Shelf
 
 if TYPE_CHECKING:

@@ -10,6 +10,9 @@ from .errors import FactError
 from .fact import Fact, Ref
 from .trail import Rejection, Trail
 
+MAX_INDENT = 120
+"""Columns after which a deep tree goes on at the margin, so that its text grows with its facts only."""
+
 
 class Knows(Protocol):
     """Anything that finds facts by ref."""
@@ -49,7 +52,10 @@ class Why:
             last = len(why.because) - 1
             for place in range(last, -1, -1):
                 branch, bar = ("└─ ", "   ") if place == last else ("├─ ", "│  ")
-                pending.append((why.because[place], below + branch, below + bar))
+                if len(below) < MAX_INDENT:
+                    pending.append((why.because[place], below + branch, below + bar))
+                else:  # go on at the margin
+                    pending.append((why.because[place], f"⋯ {why.ref} rests on ", ""))
 
     def refs(self) -> tuple[Ref, ...]:
         """Returns every ref in the tree, each once, this one first."""

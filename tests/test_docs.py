@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from support.pages import PAGES, ROOT, Block, Page, read_anchors, read_blocks, read_links, shown, named_tests
+from quiesce.engine.cli_codes import MEANING
+from support.pages import PAGES, ROOT, Block, Page, named_tests, read_anchors, read_blocks, read_links, shown
 
 MODULES = [
     f"quiesce.{path.relative_to(ROOT).with_suffix('').as_posix().replace('/', '.')}"
@@ -101,11 +102,28 @@ def test_every_test_that_is_named_is_there(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_only_known_kinds_of_blocks_stand_on_a_page(page: Path) -> None:
     """A misspelt one would not be run, and nobody would know."""
-    known = {"python", "python no-run", "console", "console no-run", "text", "mermaid", "json", "sh"}
+    known = {"python", "python no-run", "python save", "console", "console no-run", "text", "mermaid", "json", "sh"}
     blocks = read_blocks(page.read_text())
 
     assert set() == {block.info for block in blocks} - known
     assert 2 * len(blocks) == len(re.findall(r"^```", page.read_text(), re.MULTILINE))
+
+
+def test_every_page_can_be_reached_from_the_readme() -> None:
+    """In one click."""
+    linked = {ROOT / link.target.partition("#")[0] for link in read_links((ROOT / "README.md").read_text())}
+
+    assert set() == set(PAGES[1:]) - linked
+
+
+def test_the_exit_codes_are_told_as_the_command_line_tells_them() -> None:
+    """The table in docs/replaying.md is that of `quiesce --help`."""
+    page = (ROOT / "docs" / "replaying.md").read_text()
+    table = page.split("### Exit codes")[1].split("\n## ")[0]
+
+    assert [(str(code.value), text) for code, text in MEANING.items()] == re.findall(
+        r"^\| (\d+) \| (.+) \|$", table, re.MULTILINE
+    )
 
 
 def test_a_block_that_prints_something_else_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

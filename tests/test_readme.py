@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from quiesce.engine import Converged, Result
-from support.pages import ROOT, Block, Page, read_blocks, read_links, shown, named_tests
+from support.pages import ROOT, Block, Page, named_tests, read_blocks, read_links, shown
 
 README = (ROOT / "README.md").read_text()
 SCREEN = README.split("\n## ")[0]

@@ -57,4 +57,4 @@ class Store(Protocol):
         """Returns the runs in the order of their first records."""
 
     def close(self) -> None:
-        """Gives up what the store holds; later calls are errors."""
+        """Gives up what the store holds; a later append is an error."""

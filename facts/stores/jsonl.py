@@ -62,6 +62,8 @@ class JsonLinesStore:
         self._writer: int | None = None
         self._poisoned: str | None = None
         if self.path.exists():
+            if not self.path.is_file():
+                raise StoreError(f"{self.path} cannot be read: it is not a regular file")
             self._scan()
 
     def append(self, run: RunId, seq: int, records: Sequence[Record]) -> None:
@@ -122,6 +124,7 @@ class JsonLinesStore:
             raise StoreError(f"{self.path} takes no more events: {self._poisoned}. Open the log again")
         if self._writer is not None:
             return self._writer
+        is_new = not self.path.exists()
         try:
             writer = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         except OSError as error:
@@ -134,6 +137,8 @@ class JsonLinesStore:
                 f"{self.path} is being written by another process. Close it there, or log to a file of its own"
             ) from error
         self._writer = writer
+        if is_new and self.sync == "full":
+            self._sync_folder()
         self._scan()  # somebody may have written since this store was opened
         if self.torn:
             os.ftruncate(writer, self._end)
@@ -141,6 +146,18 @@ class JsonLinesStore:
         if self._end and os.pread(writer, 1, self._end - 1) != b"\n":
             raise StoreError(f"{self.path} takes no more events: its last line is damaged. Go on in a file of its own")
         return writer
+
+    def _sync_folder(self) -> None:
+        """Waits for the file's name to be on the disk; else power loss could take it, with all that was synced."""
+        try:
+            folder = os.open(self.path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        except OSError as error:
+            self.close()
+            raise StoreError(f'{self.path.parent} cannot be synced: {error.strerror}; use sync="normal"') from error
 
     def _undo(self, writer: int, error: OSError) -> None:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from ..errors import StoreError
 from ..fact import RunId
 from ..record import Record
 from .base import Fenced
@@ -16,9 +17,12 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._runs: dict[RunId, list[Record]] = {}
+        self._closed = False
 
     def append(self, run: RunId, seq: int, records: Sequence[Record]) -> None:
         """Adds records to a run that ends at `seq`."""
+        if self._closed:
+            raise StoreError("this log in memory was closed. Open another")
         kept = self._runs.get(run, [])
         if len(kept) != seq:
             raise Fenced(run, seq, len(kept))
@@ -37,4 +41,5 @@ class MemoryStore:
         return list(self._runs)
 
     def close(self) -> None:
-        """Does nothing: there is nothing to give up."""
+        """Takes no more events; what is there can still be read, since a result may hold it."""
+        self._closed = True

@@ -6,9 +6,9 @@ class TestMyStore(StoreContract):
         return MyStore(place / "events.mine")
 ```
 
-Every case gets a folder of its own. `open` is called again and again for one folder and gives a store over the same events
-each time; where nothing outlives the process, `lasting = False` leaves out what asks for that. What no test can see: that
-with `sync="full"` an append returns only once the disk has the bytes.
+Every case gets a folder of its own. `open` is called again and again for one folder and gives a store over the same
+events each time; where nothing outlives the process, `lasting = False` leaves out what asks for that. What no test can
+see: that with `sync="full"` an append returns only once the disk has the bytes.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from quiesce.facts import FactLog, Fenced, Record, RunId, Store, replay, verify
 from quiesce.facts.event import CycleCommitted, RunStarted, RunStopped
 

@@ -1,4 +1,4 @@
-"""Holds budgets to it that an overshoot is never committed, that the stop says what was measured, and that a run can go on."""
+"""Holds budgets to it: an overshoot is never committed, the stop says what was measured, and the run can go on."""
 
 import math
 from collections.abc import Iterator
@@ -72,7 +72,7 @@ def steps(context: Context) -> list[int]:
     return [fact.payload.number for fact in context.of(Step).values()]
 
 
-# --- cycles -------------------------------------------------------------------------------------------------------------
+# --- cycles -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("cycles", [0, 1, 4])
@@ -95,7 +95,7 @@ def test_a_run_that_needs_exactly_its_cycles_converges() -> None:
     assert Converged(11) == Engine([step_on], budget=Budget(cycles=11)).run_sync(first_step()).stop
 
 
-# --- facts --------------------------------------------------------------------------------------------------------------
+# --- facts ------------------------------------------------------------------------------------------------------------
 
 
 def test_facts_are_counted_with_the_inputs() -> None:
@@ -129,7 +129,7 @@ def test_inputs_alone_can_overshoot() -> None:
     assert ["t0", "t1", "t2"] == list(engine.run_sync(short.context, log=short.log).context.of(Plan))
 
 
-# --- tokens and cost ----------------------------------------------------------------------------------------------------
+# --- tokens and cost --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_a_refused_proposal_has_cost_what_it_cost() -> None:
     assert 7 == Engine([waste]).run_sync(tickets(1)).context.trail.tokens
 
 
-# --- seconds ------------------------------------------------------------------------------------------------------------
+# --- seconds ----------------------------------------------------------------------------------------------------------
 
 
 async def test_seconds_end_a_run_whose_suggestors_are_slow() -> None:
@@ -194,9 +194,10 @@ def test_seconds_end_a_run_of_plain_functions_at_the_next_commit() -> None:
     assert [0, 1, 2, 3] == steps(result.context)
 
 
-# --- going on -----------------------------------------------------------------------------------------------------------
+# --- going on ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(cycles=st.lists(st.integers(1, 4), min_size=1, max_size=12))
 def test_a_run_in_pieces_comes_to_the_same_as_one(cycles: list[int]) -> None:
     """Each new run over a context that a budget stopped goes on where it stopped."""
@@ -236,7 +237,7 @@ async def test_inputs_that_overshot_are_taken_in_once_there_is_more() -> None:
     assert ["t0", "t1", "t2"] == list((await engine.resume(short)).context.of(Plan))
 
 
-# --- who is to blame ----------------------------------------------------------------------------------------------------
+# --- who is to blame --------------------------------------------------------------------------------------------------
 
 
 def test_the_stop_names_who_still_proposed_and_no_loop_where_there_is_none() -> None:
@@ -253,7 +254,7 @@ def test_the_stop_names_who_still_proposed_and_no_loop_where_there_is_none() -> 
     assert "stopped at 1 of 1 cycles; still proposing: once" == describe(result.stop)
 
 
-# --- what is no budget --------------------------------------------------------------------------------------------------
+# --- what is no budget ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["cycles", "facts", "seconds", "tokens", "cost"])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from quiesce.engine.cli_show import shown
 from quiesce.facts import FactLog, Opaque, replay
+from support import cli_orders
 from support.commands import ORDERS, quiesce, say
 
 REFUND = ("cli-ticket", "t1", {"text": "refund please"})
@@ -322,25 +324,33 @@ def test_what_an_unknown_payload_holds_cannot_either() -> None:
 
 def test_graph_is_drawn_in_three_notations() -> None:
     """The engine's own mermaid and dot; JSON names every node and edge."""
-    from support.cli_orders import engine
-
+    engine = cli_orders.engine
     assert quiesce("graph", f"{ORDERS}:engine").out == f"{engine.mermaid()}\n"
     assert quiesce("graph", f"{ORDERS}:engine", "--format", "dot").out == f"{engine.dot()}\n"
     document = quiesce("graph", f"{ORDERS}:engine", "--json").document
+
     assert [node["id"] for node in document["nodes"]] == list(engine.graph().nodes)
     assert [(edge["source"], edge["target"]) for edge in document["edges"]] == [
         (source, target) for source, target, _ in engine.graph().edges
     ]
 
 
-def test_check_tells_what_the_engine_finds() -> None:
-    """A line and an object for each finding; exit code 1 if there is one."""
-    from support.cli_orders import engine
-
-    findings = engine.check()
-    answer = quiesce("check", f"{ORDERS}:engine", "--json")
+@pytest.mark.parametrize(("name", "code"), [("engine", 0), ("counting", 1)])
+def test_check_tells_what_the_engine_finds(name: str, code: int) -> None:
+    """A line and an object for each finding; only errors and warnings make the exit code 1."""
+    findings = getattr(cli_orders, name).check()
+    answer = quiesce("check", f"{ORDERS}:{name}", "--json")
 
     assert findings
-    assert answer.documents == [{"level": one.level, "where": one.where, "message": one.message} for one in findings]
-    assert len(quiesce("check", f"{ORDERS}:engine").lines) == len(findings)
-    assert answer.code == 1
+    assert answer.documents == [asdict(one) for one in findings]
+    assert answer.code == code
+    assert [line.split()[:2] for line in quiesce("check", f"{ORDERS}:{name}").lines] == [
+        [one.level, one.where] for one in findings
+    ]
+
+
+def test_check_is_told_what_comes_from_outside() -> None:
+    """--given names families; then nothing has to be presumed."""
+    answer = quiesce("check", f"{ORDERS}:engine", "--given", "cli-ticket", "--json")
+
+    assert [found["code"] for found in answer.documents] == ["result"]

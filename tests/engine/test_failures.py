@@ -5,12 +5,13 @@ import gc
 import math
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import anyio
 import pytest
 
-from quiesce.engine import BudgetExhausted, Budget, Converged, Engine, Proposal, Result, Suggestor, propose, suggestor
+from quiesce.engine import Budget, BudgetExhausted, Converged, Engine, Proposal, Result, Suggestor, propose, suggestor
 from quiesce.engine.testing import FakeClock
 from quiesce.facts import Context, Fact, FactLog, Failure, Payload, Rejected, View, replay, verify
 from quiesce.facts.event import CycleCommitted
@@ -19,9 +20,9 @@ from support.runs import run_under
 
 class Ticket(Payload, key="seeds", family="failures-ticket"):
     text: str = ""
-    words: list[str] = []
-    counts: dict[str, int] = {}
-    tags: set[str] = set()
+    words: list[str]
+    counts: dict[str, int]
+    tags: set[str]
 
 
 class Plan(Payload, key="strategies", family="failures-plan", max_bytes=1_000):
@@ -43,9 +44,13 @@ class Level(Payload, key="signals", family="failures-level"):
         raise ValueError(f"{self.value} and {other.value} do not meet")
 
 
+def say(text: str) -> Ticket:
+    return Ticket(text=text, words=["a"], counts={"a": 1}, tags={"a"})
+
+
 def ticket(id: str = "t1") -> Context:
     context = Context()
-    context.add(Ticket(text=id, words=["a"], counts={"a": 1}, tags={"a"}), id=id)
+    context.add(say(id), id=id)
     return context
 
 
@@ -75,7 +80,7 @@ async def run_beside(one: Any) -> Result:
     return result
 
 
-# --- what is raised -----------------------------------------------------------------------------------------------------
+# --- what is raised ---------------------------------------------------------------------------------------------------
 
 
 class Unshowable(Exception):
@@ -187,7 +192,7 @@ def test_one_failing_call_takes_nothing_from_the_others() -> None:
 
     context = ticket("t1")
     for id in ("t2", "t3"):
-        context.add(Ticket(text=id), id=id)
+        context.add(say(id), id=id)
     result = Engine([plan, react]).run_sync(context)
 
     assert ["t1", "t3"] == list(result.context.of(Plan))
@@ -273,7 +278,7 @@ async def test_accepts_that_raises_is_a_failure_of_its_suggestor(awaits: bool) -
     assert [] == list(result.context.of(Plan))
 
 
-# --- nonsense -----------------------------------------------------------------------------------------------------------
+# --- nonsense ---------------------------------------------------------------------------------------------------------
 
 
 async def forgotten() -> None: ...
@@ -343,7 +348,7 @@ async def test_a_proposal_with_impossible_numbers_is_a_failure(options: Any, tex
     assert [("raised", "InvalidOption", text)] == failures(await run_beside(plan))
 
 
-# --- changing what was given --------------------------------------------------------------------------------------------
+# --- changing what was given ------------------------------------------------------------------------------------------
 
 
 def change_list(fact: Fact[Ticket]) -> None:
@@ -359,7 +364,7 @@ def change_set(fact: Fact[Ticket]) -> None:
 
 
 def change_field(fact: Fact[Ticket]) -> None:
-    fact.payload.text = "b"  # type: ignore[misc]  # that is the mistake
+    fact.payload.text = "b"
 
 
 def change_fact(fact: Fact[Ticket]) -> None:
@@ -395,7 +400,7 @@ def test_changing_what_was_proposed_afterwards_changes_no_fact() -> None:
 
     @suggestor
     def split(plan: Fact[Plan]) -> Ticket:
-        return Ticket(text="from", words=kept)
+        return say("from").model_copy(update={"words": kept})
 
     @suggestor
     def later(ticket: Fact[Ticket]) -> None:
@@ -410,7 +415,7 @@ def test_changing_what_was_proposed_afterwards_changes_no_fact() -> None:
     assert result.context == replay(log, result.run_id)
 
 
-# --- proposals that are refused -----------------------------------------------------------------------------------------
+# --- proposals that are refused ---------------------------------------------------------------------------------------
 
 
 async def refusal(proposal: Any, writes: Any = (Plan,), reads: Any = (Ticket,)) -> tuple[str, str]:
@@ -424,7 +429,8 @@ async def refusal(proposal: Any, writes: Any = (Plan,), reads: Any = (Ticket,)) 
     result = await Engine([plan]).run(ticket(), log=log)
 
     (found,) = rejected(result)
-    logged = [one for event in log.events(result.run_id) if isinstance(event.event, CycleCommitted) for one in event.event.rejections]  # fmt: skip
+    events = [logged.event for logged in log.events(result.run_id)]
+    logged = [one for event in events if isinstance(event, CycleCommitted) for one in event.rejections]
     assert [found] == [(one.ref, one.reason) for one in logged]
     assert [] == [*result.context.of(Plan), *failures(result)]
     return found
@@ -443,18 +449,21 @@ async def test_a_payload_without_a_key_is_refused() -> None:
     assert ("Keyless:", 'proposed a Keyless, which has no key. Write: class Keyless(Payload, key="…")') == found
 
 
+HOLDS = "holds a control character, a line break or a lone surrogate"
+
+
 @pytest.mark.parametrize(
     ("id", "ref", "reason"),
     [
         ("", "", "id '' of family 'failures-plan' is empty"),
         ("  ", "  ", "id '  ' of family 'failures-plan' is blank"),
-        ("a\nb", "a\\nb", "id 'a\\nb' of family 'failures-plan' holds a control character, a line break or a lone surrogate"),
-        ("a\0b", "a\\x00b", "id 'a\\x00b' of family 'failures-plan' holds a control character, a line break or a lone surrogate"),
-        ("\ud800", "\\ud800", "id '\\ud800' of family 'failures-plan' holds a control character, a line break or a lone surrogate"),
+        ("a\nb", "a\\nb", f"id 'a\\nb' of family 'failures-plan' {HOLDS}"),
+        ("a\0b", "a\\x00b", f"id 'a\\x00b' of family 'failures-plan' {HOLDS}"),
+        ("\ud800", "\\ud800", f"id '\\ud800' of family 'failures-plan' {HOLDS}"),
         (7, "7", "id 7 of family 'failures-plan' is a int, not a text"),
         ("é" * 257, "é" * 257, f"id '{'é' * 78}… of family 'failures-plan' takes 514 bytes, over the limit of 512"),
     ],
-)  # fmt: skip
+)
 async def test_an_id_that_names_nothing_is_refused(id: Any, ref: str, reason: str) -> None:
     found = await refusal(propose(Plan(queue="a"), id=id))
 
@@ -558,7 +567,7 @@ async def test_a_refused_proposal_takes_nothing_from_the_others() -> None:
     assert (["a", "c"], ["failures-plan:"]) == (list(result.context.of(Plan)), [ref for ref, _ in rejected(result)])
 
 
-# --- what ends the process ----------------------------------------------------------------------------------------------
+# --- what ends the process --------------------------------------------------------------------------------------------
 
 
 def ending(error: BaseException, awaits: bool) -> Suggestor:
@@ -583,7 +592,7 @@ def test_what_ends_a_process_ends_the_run_and_leaves_a_readable_log(error: BaseE
     """It is never swallowed; everything that was committed before it can be replayed."""
     log = FactLog.open()
 
-    with pytest.raises(BaseException) as caught:  # noqa: PT011, B017  # bare or in a group
+    with pytest.raises(BaseException) as caught:  # noqa: PT011  # bare or in a group
         Engine([bystander, ending(error, awaits)]).run_sync(ticket(), log=log, run_id="ended")
 
     assert [type(error)] == [type(leaf) for leaf in leaves(caught.value)]
@@ -591,7 +600,7 @@ def test_what_ends_a_process_ends_the_run_and_leaves_a_readable_log(error: BaseE
     assert ["t1"] == list(replay(log, "ended").of(Note))
 
 
-# --- what never ends ----------------------------------------------------------------------------------------------------
+# --- what never ends --------------------------------------------------------------------------------------------------
 
 
 async def test_a_suggestor_that_never_ends_is_left_at_the_budget_s_seconds() -> None:
@@ -689,7 +698,7 @@ async def test_the_pauses_between_attempts_double_up_to_half_a_minute() -> None:
 
     result = await run_under(clock, 1_000, Engine([plan], clock=clock), ticket(), run_id="again")
 
-    pauses = [later - earlier for earlier, later in zip(attempts, attempts[1:], strict=False)]
+    pauses = [later - earlier for earlier, later in pairwise(attempts)]
     full = [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
     assert 10 == len(attempts)
     assert [True] * 9 == [0.75 * most <= pause <= most for most, pause in zip(full, pauses, strict=True)]
@@ -711,7 +720,7 @@ async def test_a_retry_sees_nothing_of_the_attempt_before() -> None:
         yield Plan(queue="whole")
 
     context = ticket("t1")
-    context.add(Ticket(text="t2"), id="t2")
+    context.add(say("t2"), id="t2")
     result = await Engine([plan]).run(context)
 
     found = [(fact.payload.queue, fact.because) for fact in result.context.of(Plan).values()]
@@ -746,7 +755,7 @@ async def test_blocking_code_in_threads_runs_side_by_side() -> None:
         return Plan(queue=ticket.id)
 
     context = ticket("t1")
-    context.add(Ticket(text="t2"), id="t2")
+    context.add(say("t2"), id="t2")
     result = await Engine([plan]).run(context)
 
     assert (["t1", "t2"], []) == (list(result.context.of(Plan)), failures(result))

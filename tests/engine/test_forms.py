@@ -210,7 +210,7 @@ def test_all_is_background_as_of_the_previous_cycle() -> None:
     assert {"t1": ("a", ("forms-ticket:t1",))} == plans(result)
 
 
-# --- the second form ----------------------------------------------------------------------------------------------------
+# --- the second form --------------------------------------------------------------------------------------------------
 
 
 def test_a_view_s_suggestor_is_called_once_for_all_that_is_new() -> None:
@@ -231,7 +231,7 @@ def test_a_view_s_suggestor_is_called_once_for_all_that_is_new() -> None:
 def test_what_is_yielded_rests_on_what_was_handed_out_since_the_last_yield() -> None:
     """Each proposal rests on what `new` and `get` handed out for it; one that looked at nothing more, on the same."""
 
-    @suggestor(reads=[Ticket, Rule], writes=[Plan])
+    @suggestor(reads=(Ticket, Rule), writes=[Plan])
     def batch(view: View) -> Iterator[Plan]:
         for ticket in view.new(Ticket):
             yield Plan(queue=ticket.id)
@@ -251,7 +251,7 @@ def test_what_is_yielded_rests_on_what_was_handed_out_since_the_last_yield() -> 
 
 
 def test_a_returned_payload_rests_on_all_that_was_handed_out() -> None:
-    @suggestor(reads=[Ticket, Rule], writes=[Plan])
+    @suggestor(reads=(Ticket, Rule), writes=[Plan])
     def batch(view: View) -> Plan:
         first = view.new(Ticket)[0]
         rule = view.find("forms-rule:r1")
@@ -277,7 +277,7 @@ def test_two_calls_of_one_view_suggestor_each_rest_on_their_own() -> None:
     assert [("7", ("forms-level:t1",))] == list(found.values())
 
 
-# --- the third form -----------------------------------------------------------------------------------------------------
+# --- the third form ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["returns", "yields", "awaits", "streams"])
@@ -321,7 +321,7 @@ def test_a_suggestor_of_anything_sees_every_family() -> None:
     assert [(["forms-rule:r1", "forms-ticket:t1"], ("forms-rule", "forms-ticket"))] == seen
 
 
-# --- properties ---------------------------------------------------------------------------------------------------------
+# --- properties -------------------------------------------------------------------------------------------------------
 
 
 @given(queues=st.lists(st.sampled_from("abc")), holder=st.sampled_from([list, tuple, set, frozenset, iter]))

@@ -1,10 +1,11 @@
-"""Holds gates to it that a person is asked for every proposal that should wait, once, and that nothing gets around it."""
+"""Holds gates to it: a person is asked for every proposal that should wait, once, and nothing gets around it."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -95,7 +96,7 @@ def kinds(result: Result) -> list[str]:
     return [logged.event.kind for logged in result.log.events(result.run_id)]
 
 
-# --- parking ------------------------------------------------------------------------------------------------------------
+# --- parking ----------------------------------------------------------------------------------------------------------
 
 
 async def test_a_gated_proposal_waits_and_is_no_fact() -> None:
@@ -189,7 +190,7 @@ def test_what_is_known_already_asks_nobody() -> None:
     assert ({}, True) == ((result := engine().run_sync(context)).gates, isinstance(result.stop, Converged))
 
 
-# --- deciding -----------------------------------------------------------------------------------------------------------
+# --- deciding ---------------------------------------------------------------------------------------------------------
 
 
 async def test_an_approved_proposal_becomes_a_fact_and_wakes_who_reads_it() -> None:
@@ -198,7 +199,7 @@ async def test_an_approved_proposal_becomes_a_fact_and_wakes_who_reads_it() -> N
 
     approved = await made.resume(result, [Approve(gate, by="ana", reason="a good customer")])
 
-    assert Converged(3) == approved.stop or Converged(2) == approved.stop
+    assert isinstance(approved.stop, Converged)
     assert ([1], ["1 cents"]) == (
         [fact.payload.cents for fact in approved.context.of(Refund).values()],
         [fact.payload.text for fact in approved.context.of(Letter).values()],
@@ -271,8 +272,9 @@ def test_exactly_what_was_approved_becomes_a_fact(approved: list[bool]) -> None:
     ids = [f"t{number}" for number in range(len(approved))]
     result = engine().run_sync(tickets(*ids))
     decisions = [
-        Approve(gate, by="ana") if yes else Reject(gate, by="ana") for gate, yes in zip(result.gates, approved, strict=True)
-    ]  # fmt: skip
+        Approve(gate, by="ana") if yes else Reject(gate, by="ana")
+        for gate, yes in zip(result.gates, approved, strict=True)
+    ]
     decided = resume_sync(engine(), result, decisions)
 
     expected = [id for id, yes in zip(ids, approved, strict=True) if yes]
@@ -285,15 +287,13 @@ def test_exactly_what_was_approved_becomes_a_fact(approved: list[bool]) -> None:
 
 
 def resume_sync(made: Engine, *args: Any, **options: Any) -> Result:
-    import anyio
-
     async def resume() -> Result:
         return await made.resume(*args, **options)
 
     return anyio.run(resume)
 
 
-# --- what is wrong, in full, and changes nothing ------------------------------------------------------------------------
+# --- what is wrong, in full, and changes nothing ----------------------------------------------------------------------
 
 
 async def test_an_unknown_gate_is_an_error_that_changes_nothing() -> None:
@@ -400,7 +400,7 @@ async def test_resuming_by_id_needs_the_log() -> None:
     assert told == str(caught.value)
 
 
-# --- rejected for good, in this run -------------------------------------------------------------------------------------
+# --- rejected for good, in this run -----------------------------------------------------------------------------------
 
 
 async def test_what_was_rejected_is_not_asked_again_whoever_proposes_it_and_under_whatever_id() -> None:
@@ -459,7 +459,7 @@ async def test_a_rejection_does_not_leak_into_another_run() -> None:
     assert list(result.gates) == list(other.gates)
 
 
-# --- expiry -------------------------------------------------------------------------------------------------------------
+# --- expiry -----------------------------------------------------------------------------------------------------------
 
 
 def expiring(default: Any) -> Engine:
@@ -506,7 +506,7 @@ async def test_who_decides_in_time_counts_and_not_the_default() -> None:
     assert ["t2"] == list(later.context.of(Refund))
 
 
-# --- what happens meanwhile ---------------------------------------------------------------------------------------------
+# --- what happens meanwhile -------------------------------------------------------------------------------------------
 
 
 async def test_inputs_that_came_meanwhile_are_kept() -> None:
@@ -579,7 +579,7 @@ async def test_nobody_is_called_again_for_what_waits() -> None:
     assert ["refund", "refund", "write"] == calls
 
 
-# --- from the log alone -------------------------------------------------------------------------------------------------
+# --- from the log alone -----------------------------------------------------------------------------------------------
 
 
 async def test_a_run_can_be_resumed_by_its_id_from_a_file(tmp_path: Path) -> None:
@@ -614,7 +614,7 @@ async def test_the_log_tells_who_was_asked_and_who_decided() -> None:
     assert {"2026-01-01T13:00:00+00:00"} == {told.at, resumed.at}
 
 
-# --- what is no gate ----------------------------------------------------------------------------------------------------
+# --- what is no gate --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -626,11 +626,14 @@ async def test_the_log_tells_who_was_asked_and_who_decided() -> None:
         ({"name": "odd", "families": [int]}, "Gate.families=[<class 'int'>] is not a list of payload classes"),
         ({"name": "low", "below_confidence": -0.1}, "Gate.below_confidence=-0.1 is not a number from 0 to 1"),
         ({"name": "text", "below_confidence": "0.8"}, "Gate.below_confidence='0.8' is not a number from 0 to 1"),
-        ({"name": "bad", "families": [Refund], "default": "ask"}, "Gate.default='ask' is not \"approve\" or \"reject\""),
-        ({"name": "past", "families": [Refund], "expires": timedelta(0)}, "Gate.expires=datetime.timedelta(0) is not a positive timedelta"),
+        ({"name": "bad", "families": [Refund], "default": "ask"}, 'Gate.default=\'ask\' is not "approve" or "reject"'),
+        (
+            {"name": "past", "families": [Refund], "expires": timedelta(0)},
+            "Gate.expires=datetime.timedelta(0) is not a positive timedelta",
+        ),
         ({"name": "raw", "families": [Refund], "expires": 60}, "Gate.expires=60 is not a positive timedelta"),
     ],
-)  # fmt: skip
+)
 def test_a_gate_out_of_range_is_refused(options: Any, text: str) -> None:
     with pytest.raises(InvalidOption) as caught:
         Gate(**options)

@@ -183,7 +183,7 @@ def test_an_invariant_is_asked_only_when_something_that_it_reads_is_new() -> Non
     def note(on: str) -> Callable[[View], None]:
         return lambda view: asked.append((on, view.cycle - 1))
 
-    checks = [invariant(reads=[Plan], on=on, name=on)(note(on)) for on in ("commit", "cycle", "convergence")]  # type: ignore[arg-type]  # one of three
+    checks = [invariant(reads=[Plan], on=on, name=on)(note(on)) for on in ("commit", "cycle", "convergence")]
     context = Context()
     context.add(Ticket(text="good"), id="good")
     Engine([plan, review], invariants=checks).run_sync(context)

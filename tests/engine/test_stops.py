@@ -111,7 +111,7 @@ def test_what_is_no_stop_is_told(data: dict[str, Any]) -> None:
     assert f"{data!r} is no stop that this build knows" == str(caught.value)
 
 
-# --- in a result --------------------------------------------------------------------------------------------------------
+# --- in a result ------------------------------------------------------------------------------------------------------
 
 
 class Step(Payload, key="signals", family="stops-step"):
@@ -162,7 +162,7 @@ def test_a_result_is_told_in_one_line() -> None:
 
 
 def test_a_family_that_tolerates_no_conflict_ends_the_run() -> None:
-    """The first in the order of registration stands; the loser is in the log."""
+    """The first in the order of registration stands; the stop names the first who contradicts."""
 
     @suggestor
     def ana(step: Fact[Step]) -> Owner:
@@ -172,7 +172,11 @@ def test_a_family_that_tolerates_no_conflict_ends_the_run() -> None:
     def ben(step: Fact[Step]) -> Owner:
         return Owner(name="ben")
 
-    result = Engine([ana, ben]).run_sync(first_step())
+    @suggestor
+    def cleo(step: Fact[Step]) -> Owner:
+        return Owner(name="cleo")
+
+    result = Engine([ana, ben, cleo]).run_sync(first_step())
 
     assert Conflict("stops-owner:s", "ana", "ben") == result.stop
     assert ["ana"] == [fact.payload.name for fact in result.context.of(Owner).values()]

@@ -1,11 +1,12 @@
-"""Holds streams to it that events come as they are committed, in the order of the log, and that leaving calls the run off."""
+"""Holds streams to it: events come as they are committed, in the order of the log, and leaving calls the run off."""
 
+from collections.abc import Callable
 from typing import Any
 
 import anyio
 import pytest
 
-from quiesce.engine import Cancelled, Committed, Converged, Engine, EngineError, InvalidOption, suggestor
+from quiesce.engine import Committed, Converged, Engine, EngineError, InvalidOption, Stream, suggestor
 from quiesce.engine.testing import Turns
 from quiesce.facts import Context, Fact, FactLog, Payload, replay, verify
 from quiesce.facts.event import CycleCommitted
@@ -37,6 +38,15 @@ def one_ticket() -> Context:
     context = Context()
     context.add(Ticket(text="a"), id="t1")
     return context
+
+
+def ignore(_: Committed) -> None: ...
+
+
+async def read(stream: Stream, take: Callable[[Committed], None] = ignore) -> None:
+    async with stream as events:
+        async for committed in events:
+            take(committed)
 
 
 async def test_events_come_in_the_order_of_the_log() -> None:
@@ -117,18 +127,17 @@ async def test_there_is_no_result_before_the_end() -> None:
 async def test_what_is_wrong_with_the_options_is_told_as_by_run() -> None:
     """Not wrapped in a group of one: an `except` around it should find it."""
     with pytest.raises(InvalidOption) as caught:
-        async with Engine([plan]).stream(one_ticket(), seed=-1) as events:
-            async for _ in events:
-                raise AssertionError
+        await read(Engine([plan]).stream(one_ticket(), seed=-1))
 
     assert "seed=-1 is not a whole number from 0 to 2**63 - 1" == str(caught.value)
 
 
 async def test_what_the_reader_raises_comes_out_as_it_is() -> None:
+    def refuse(_: Committed) -> None:
+        raise ZeroDivisionError
+
     with pytest.raises(ZeroDivisionError):
-        async with Engine([plan]).stream(one_ticket()) as events:
-            async for _ in events:
-                _ = 1 / 0
+        await read(Engine([plan]).stream(one_ticket()), refuse)
 
 
 async def test_observers_are_told_too() -> None:

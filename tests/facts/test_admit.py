@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import field_validator
-from support.payloads import Note, Rule, Tags, engine
 
 from quiesce.facts import Context, Fact, FactLog, Malformed, Payload, replay
+from quiesce.facts.canonical import digest_of
 from quiesce.facts.fact import content_id
-from quiesce.facts.payload import digest_of
+from support.payloads import Note, Rule, Tags, engine
 
 FAMILIES = st.sampled_from(["facts-note", "facts-anything", "facts-tags", "facts-rule", "malformed", "facts-none"])
 IDS = st.none() | st.sampled_from(["a", "b", "", " ", "a\n", "x" * 600]) | st.text()
@@ -104,17 +104,47 @@ FAULTS: list[tuple[Any, Any, bytes, str]] = [
     ("facts-level", "a", b'{"value":NaN}', "value: Input should be a finite number"),
     ("facts-level", "a", b'{"value":1e999}', "value: Input should be a finite number"),
     ("facts-count", "a", b'{"n":' + b"1" * 5000 + b"}", "Invalid JSON: number out of range at line 1 column 4307"),
-    ("facts-anything", "a", b'{"value":[NaN]}', "payload of family 'facts-anything': cannot be written as JSON: nan is not a finite number"),
-    ("facts-anything", "a", b'{"value":' + b"[" * 10_000 + b"]" * 10_000 + b"}", "Invalid JSON: recursion limit exceeded at line 1 column 210"),
-    ("facts-anything", "a", b'{"value":' + b"[" * 100 + b"]" * 100 + b"}", "payload of family 'facts-anything': cannot be written as JSON: nested deeper than 64 levels"),
+    (
+        "facts-anything",
+        "a",
+        b'{"value":[NaN]}',
+        "payload of family 'facts-anything': cannot be written as JSON: nan is not a finite number",
+    ),
+    (
+        "facts-anything",
+        "a",
+        b'{"value":' + b"[" * 10_000 + b"]" * 10_000 + b"}",
+        "Invalid JSON: recursion limit exceeded at line 1 column 210",
+    ),
+    (
+        "facts-anything",
+        "a",
+        b'{"value":' + b"[" * 100 + b"]" * 100 + b"}",
+        "payload of family 'facts-anything': cannot be written as JSON: nested deeper than 64 levels",
+    ),
     ("facts-note", "a", rb'{"text":"\ud800"}', "Invalid JSON: unexpected end of hex escape at line 1 column 16"),
     ("facts-moody", "a", b'{"n":1}', "KeyError: 'n'"),
     ("facts-moody", "a", b'{"n":2}', "n: Value error, odd"),
     ("facts-moody", "a", b'{"n":3}', r"ZeroDivisionError: by\nzero"),
-    ("facts-note", "", b'{"text":"a"}', "id '' of family 'facts-note' is empty. Give a printable text of 1 to 512 bytes"),
-    ("facts-note", " ", b'{"text":"a"}', "id ' ' of family 'facts-note' is blank. Give a printable text of 1 to 512 bytes"),
-    ("facts-note", 7, b'{"text":"a"}', "id 7 of family 'facts-note' is a int, not a text. Give a printable text of 1 to 512 bytes"),
-]  # fmt: skip
+    (
+        "facts-note",
+        "",
+        b'{"text":"a"}',
+        "id '' of family 'facts-note' is empty. Give a printable text of 1 to 512 bytes",
+    ),
+    (
+        "facts-note",
+        " ",
+        b'{"text":"a"}',
+        "id ' ' of family 'facts-note' is blank. Give a printable text of 1 to 512 bytes",
+    ),
+    (
+        "facts-note",
+        7,
+        b'{"text":"a"}',
+        "id 7 of family 'facts-note' is a int, not a text. Give a printable text of 1 to 512 bytes",
+    ),
+]
 
 
 @pytest.mark.parametrize(("family", "id", "raw", "reason"), FAULTS, ids=[str(place) for place in range(len(FAULTS))])
@@ -173,7 +203,7 @@ def test_inputs_of_a_family_with_a_join_are_joined() -> None:
     context.admit("facts-tags", "t", b'{"names":["a"]}')
     fact: Fact[Any] = context.admit("facts-tags", "t", b'{"names":["b"]}')
 
-    assert Tags(names={"a", "b"}) == fact.payload
+    assert Tags(names=frozenset({"a", "b"})) == fact.payload
 
 
 def test_a_large_input_is_kept_whole() -> None:

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
-from support.payloads import Answer, Guess, Note, Rule, Tags, engine, notes
 
 from quiesce.facts import (
     ConflictingInput,
@@ -23,7 +22,9 @@ from quiesce.facts import (
     Payload,
     PayloadDefinitionError,
 )
-from quiesce.facts.payload import digest_of, encode, family_of
+from quiesce.facts.canonical import digest_of, encode
+from quiesce.facts.family import family_of
+from support.payloads import Answer, Guess, Note, Rule, Tags, engine, notes
 
 
 def test_facts_are_found_by_class_by_key_and_by_ref() -> None:
@@ -219,11 +220,11 @@ def test_an_input_does_not_displace_what_a_run_has_committed() -> None:
 def test_a_family_with_a_join_is_revised() -> None:
     """Every ask shows the last revision; the place is that of the last revision, once."""
     context = Context()
-    context.add(Tags(names={"a"}), id="t", by="ana")
-    context.add(Tags(names={"x"}), id="u")
-    fact = context.add(Tags(names={"b"}), id="t", by="bob")
+    context.add(Tags(names=frozenset({"a"})), id="t", by="ana")
+    context.add(Tags(names=frozenset({"x"})), id="u")
+    fact = context.add(Tags(names=frozenset({"b"})), id="t", by="bob")
 
-    assert (Tags(names={"a", "b"}), "bob") == (fact.payload, fact.by)
+    assert (Tags(names=frozenset({"a", "b"})), "bob") == (fact.payload, fact.by)
     assert fact is context.find("facts-tags:t") is context.of(Tags)["t"]
     assert ["u", "t"] == [one.id for one in context] == list(context.of(Tags))
     assert (2, 0) == (len(context), len(context.of(Contested)))
@@ -231,8 +232,8 @@ def test_a_family_with_a_join_is_revised() -> None:
 
 def test_a_revision_that_says_nothing_new_is_no_revision() -> None:
     context = Context()
-    first = context.add(Tags(names={"a", "b"}), id="t")
-    again = context.add(Tags(names={"a"}), id="t", by="bob")
+    first = context.add(Tags(names=frozenset({"a", "b"})), id="t")
+    again = context.add(Tags(names=frozenset({"a"})), id="t", by="bob")
 
     assert first is again
     assert (first,) == context.inputs

@@ -9,12 +9,26 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.payloads import Answer, Note, note_fact
 
 from quiesce.facts import Context, Fact, FactError, ImmutableFact, InvalidConfidence, InvalidId, Opaque
 from quiesce.facts.fact import check_confidence, check_id, make_fact, printable, split_ref
+from support.payloads import Answer, Note, note_fact
 
-FIELDS = ("payload", "id", "by", "cycle", "confidence", "because", "sha256", "ref", "key", "family", "version", "digest", "other")  # fmt: skip
+FIELDS = (
+    "payload",
+    "id",
+    "by",
+    "cycle",
+    "confidence",
+    "because",
+    "sha256",
+    "ref",
+    "key",
+    "family",
+    "version",
+    "digest",
+    "other",
+)
 
 
 def test_a_fact_says_what_who_when_how_surely_and_why() -> None:
@@ -146,10 +160,20 @@ def test_an_id_is_taken_or_refused_with_an_invalid_id(id: str) -> None:
 @pytest.mark.parametrize(
     ("confidence", "shown"),
     [
-        (-0.1, "-0.1"), (1.1, "1.1"), (float("nan"), "nan"), (float("inf"), "inf"), (-float("inf"), "-inf"), (2, "2"),
-        (True, "True"), (False, "False"), ("0.5", "'0.5'"), (None, "None"), (1j, "1j"), pytest.param(10**5000, "<int>", id="huge"),
+        (-0.1, "-0.1"),
+        (1.1, "1.1"),
+        (float("nan"), "nan"),
+        (float("inf"), "inf"),
+        (-float("inf"), "-inf"),
+        (2, "2"),
+        (True, "True"),
+        (False, "False"),
+        ("0.5", "'0.5'"),
+        (None, "None"),
+        (1j, "1j"),
+        pytest.param(10**5000, "<int>", id="huge"),
     ],
-)  # fmt: skip
+)
 def test_a_confidence_that_is_no_number_from_0_to_1_says_so(confidence: Any, shown: str) -> None:
     context = Context()
     with pytest.raises(InvalidConfidence) as caught:

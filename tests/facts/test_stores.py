@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from contracts.store import StoreContract
-
 from quiesce.facts import Store
 from quiesce.facts.stores import JsonLinesStore, MemoryStore
 

@@ -7,17 +7,18 @@ from typing import Any, Self
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.payloads import Note, Tags
+from pydantic import Field
 
 from quiesce.facts import Context, FactError, InvalidPayload, Payload
 from quiesce.facts.testing import NotAJoin, check_join
+from support.payloads import Note, Tags
 
 
 class FactsBroken(Payload, key="signals"):
     """Joins as a global function says, so that each test can break it."""
 
     n: int
-    names: list[str] = []
+    names: list[str] = Field(default_factory=list)
 
     def join(self, other: Self) -> Self:
         return BREAK[0](self, other)  # type: ignore[no-any-return]  # a test decides what it returns
@@ -48,9 +49,12 @@ def test_a_union_is_a_join(samples: list[Tags]) -> None:
         (lambda a, b: to(a.n + b.n), "idempotent (a ∨ a = a)"),
         (lambda a, b: a, "commutative (a ∨ b = b ∨ a)"),
         (lambda a, b: to(a.n if a.n == b.n else 6 - a.n - b.n), "an upper bound (a ∨ (a ∨ b) = a ∨ b)"),
-        (lambda a, b: to({(1, 2): 2, (2, 3): 3, (1, 3): 1}.get((min(a.n, b.n), max(a.n, b.n)), a.n)), "associative ((a ∨ b) ∨ c = a ∨ (b ∨ c))"),
+        (
+            lambda a, b: to({(1, 2): 2, (2, 3): 3, (1, 3): 1}.get((min(a.n, b.n), max(a.n, b.n)), a.n)),
+            "associative ((a ∨ b) ∨ c = a ∨ (b ∨ c))",
+        ),
     ],
-)  # fmt: skip
+)
 def test_each_broken_law_is_found(join: Any, law: str) -> None:
     BREAK[:] = [join]
     with pytest.raises(NotAJoin) as caught:
@@ -101,9 +105,12 @@ def test_at_most_so_many_samples_are_looked_at() -> None:
         (lambda a, b: 1 / 0, "join raised ZeroDivisionError: division by zero"),
         (lambda a, b: None, "join returned a NoneType, not a FactsBroken"),
         (lambda a, b: Note(text="a"), "join returned a Note, not a FactsBroken"),
-        (lambda a, b: FactsBroken.model_construct(n=10**5000, names=[]), "holds an integer of more than 4,300 digits, too many to be read back"),
+        (
+            lambda a, b: FactsBroken.model_construct(n=10**5000, names=[]),
+            "holds an integer of more than 4,300 digits, too many to be read back",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_join_that_fails_refuses_the_input_and_changes_nothing(join: Any, problem: str) -> None:
     BREAK[:] = [join]
     context = Context()

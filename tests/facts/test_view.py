@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.payloads import STARTED, Answer, Note, Tags, note_fact, notes, view_of
 
 from quiesce.facts import Context, FactError, Malformed, UndeclaredRead
+from support.payloads import STARTED, Answer, Note, Tags, note_fact, notes, view_of
 
 
 def grown() -> Context:
@@ -16,7 +16,7 @@ def grown() -> Context:
     for cycle in range(4):
         context._shelf_of("facts-note", "seeds").append(note_fact(f"n{cycle}", cycle=cycle))
         context._trail.cycle = cycle - 1
-        context.add(Tags(names={f"t{cycle}"}), id="t")
+        context.add(Tags(names=frozenset({f"t{cycle}"})), id="t")
     return context
 
 
@@ -62,7 +62,10 @@ def test_reading_what_was_not_declared_names_the_line_to_add(ask: str, reads: An
         view.find("facts-answer:a") if ask == "find" else getattr(view, ask)(Answer, *(["a"] if ask == "get" else []))
 
     asked = "'facts-answer'" if ask == "find" else "Answer"
-    expected = f"suggestor 'plan' read {asked} in cycle 3, but declares reads=[{declared}]. Add it: reads=[{add.format(asked)}]"
+    expected = (
+        f"suggestor 'plan' read {asked} in cycle 3, but declares reads=[{declared}]. "
+        f"Add it: reads=[{add.format(asked)}]"
+    )
     assert expected == str(caught.value)
 
 

@@ -7,10 +7,10 @@ from itertools import islice
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.payloads import Answer, Guess, Note, engine, notes
 
 from quiesce.engine import Engine, suggestor
 from quiesce.facts import Context, Fact, FactError, FactLog, Payload, replay
+from support.payloads import Answer, Guess, Note, engine, notes
 
 
 def test_the_tree_tells_each_fact_once_with_who_said_it_and_who_lost() -> None:

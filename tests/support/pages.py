@@ -2,8 +2,9 @@
 
 How a page is written:
 
-- A ```python block is run. The blocks of a page share one namespace, top to bottom. One whose first line is a comment
-  that names a file (`# tickets.py`) is also saved under that name. `await` may stand at the top level, as in a notebook.
+- A ```python block is run. The blocks of a page share one namespace, top to bottom. `await` may stand at the top level,
+  as in a notebook. One whose first line is a comment that names a file (`# tickets.py`) is saved under that name too.
+- A ```python save block is only saved, for a command to run.
 - A ```console block holds commands behind `$ `, each with what it prints. They are run where the page's files are.
 - A ```text or ```mermaid block right behind a ```python block is what that block prints, to the letter.
 - ```python no-run and ```console no-run are shown and not run.
@@ -29,7 +30,7 @@ from typing import Any
 import anyio
 import pytest
 
-from quiesce.facts import payload
+from quiesce.facts import family
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -53,7 +54,7 @@ class Block:
 
     @property
     def is_run(self) -> bool:
-        return self.info in ("python", "console")
+        return self.info in ("python", "python save", "console")
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def read_blocks(text: str) -> list[Block]:
 
 def read_links(text: str) -> list[Link]:
     """Returns the links of a page, those inside code left out."""
-    prose = re.sub(r"(?<!\[)`[^`\n]*`(?!\])", "", _FENCE.sub("", text))
+    prose = re.sub(r"\[`[^`\n]*`\]|`[^`\n]*`", lambda code: code[0] if code[0][0] == "[" else "", _FENCE.sub("", text))
     return [Link(match["text"], match["target"]) for match in _LINK.finditer(prose)]
 
 
@@ -103,7 +104,7 @@ class Page:
         self.place = place
         self.module = types.ModuleType(name)
         patch.setitem(sys.modules, name, self.module)
-        patch.setattr(payload, "_families", _own_families())
+        patch.setattr(family, "_families", _own_families())
         patch.chdir(place)
 
     def run(self, block: Block) -> str:
@@ -112,7 +113,7 @@ class Page:
             return "".join(self._type(block.text))
         if match := _FILE.match(block.text):
             (self.place / match["name"]).write_text(block.text)
-        return self._execute(block)
+        return "" if block.info == "python save" else self._execute(block)
 
     def _execute(self, block: Block) -> str:
         source = "\n" * (block.line - 1) + block.text
@@ -154,10 +155,10 @@ def _trimmed(text: str) -> str:
     return "".join(f"{line.rstrip()}\n" for line in text.splitlines())
 
 
-def _own_families() -> dict[str, dict[int, payload.Family]]:
+def _own_families() -> dict[str, dict[int, family.Family]]:
     """Returns the families that Quiesce itself defines: all that a page starts with."""
     return {
         name: dict(versions)
-        for name, versions in payload._families.items()
-        if all(family.cls.__module__.startswith("quiesce.") for family in versions.values())
+        for name, versions in family._families.items()
+        if all(known.cls.__module__.startswith("quiesce.") for known in versions.values())
     }

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any, Literal, Self
 from uuid import UUID
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from quiesce.engine import Engine, propose, suggestor
 from quiesce.facts import Context, Fact, FactLog, Payload, View
+from quiesce.facts.canonical import digest_of, encode
 from quiesce.facts.event import CycleCommitted, RunStarted, RunStopped
 from quiesce.facts.fact import Ref, RunId, make_fact
-from quiesce.facts.payload import digest_of, encode, family_of
+from quiesce.facts.family import family_of
 from quiesce.facts.shelf import Shelf
 from quiesce.facts.trail import SuggestorPrint
 from quiesce.facts.view import Moment
@@ -67,9 +68,9 @@ class Level(Payload, key="signals", family="facts-level"):
 class Box(Payload, key="signals", family="facts-box"):
     """What can change before it is a fact."""
 
-    items: list[int] = []
-    names: dict[str, list[int]] = {}
-    seen: set[int] = set()
+    items: list[int] = Field(default_factory=list)
+    names: dict[str, list[int]] = Field(default_factory=dict)
+    seen: set[int] = Field(default_factory=set)
 
 
 class Colour(Enum):
@@ -118,7 +119,7 @@ def started(*reads: str, name: str = "answer") -> RunStarted:
 
 
 def written_log(store: FactLog | None = None, run: str = "r") -> FactLog:
-    """Returns a log with one run of three cycles, each a batch of its own: an input, what follows, what follows that."""
+    """Returns a log with one run of three cycles, each a batch of its own: an input, what follows, and what then."""
     log = store if store is not None else FactLog.open()
     name = RunId(run)
     log.append(name, [started("facts-note")])

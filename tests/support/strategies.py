@@ -15,7 +15,7 @@ import anyio.lowlevel
 from hypothesis import strategies as st
 
 from quiesce.engine import ANY, Budget, Engine, Gate, Proposal, Violation, invariant, propose, suggestor
-from quiesce.facts import Contested, Context, Fact, Failure, Payload, Rejected, View
+from quiesce.facts import All, Contested, Context, Fact, Failure, Payload, Rejected, View
 
 
 class Plain(Payload, key="signals", family="world-plain"):
@@ -78,6 +78,10 @@ class Member:
     salt: int
     trouble: int
     """Of 8 calls, how many go wrong in some way."""
+    background: bool
+    """In the per-fact form: its second read is looked at as a whole, and wakes nobody."""
+    picky: bool
+    """It accepts only some views."""
 
 
 @dataclass(frozen=True)
@@ -109,10 +113,12 @@ def worlds() -> st.SearchStrategy[World]:
         awaits=st.booleans(),
         salt=st.integers(0, 2**16),
         trouble=st.sampled_from([0, 0, 1, 3]),
+        background=st.booleans(),
+        picky=st.sampled_from([False, False, True]),
     )
     return st.builds(
         World,
-        members=st.lists(members, min_size=1, max_size=7).map(tuple),
+        members=st.lists(members, min_size=2, max_size=8).map(tuple),
         inputs=st.lists(st.tuples(families, st.integers(0, 2), st.integers(0, 3)), min_size=1, max_size=4).map(tuple),
         gated=st.none() | st.none() | families,
         unsure=st.sampled_from([False, False, True]),
@@ -127,7 +133,7 @@ def context_of(world: World) -> Context:
     context = Context()
     for family, id, value in world.inputs:
         cls = FAMILIES[family]
-        if not ((cls is Strict and id in context.of(Strict).keys() - {""}) or f"world-strict:{id}" in context):
+        if cls is not Strict or f"world-strict:{id}" not in context:
             context.add(make(cls, value, 0), id=str(id))
     return context
 
@@ -174,6 +180,14 @@ def _suggestor_of(place: int, member: Member, ticks: Iterator[int]) -> Any:
         for fact in facts:
             yield from _answers(member, writes, fact)
 
+    def accepts(view: View) -> bool:
+        known = [fact for cls in reads for fact in view.all(cls)] if reads else view.new_facts()
+        return (len(known) + member.salt) % 3 > 0
+
+    options = suggestor(
+        reads=reads or ANY, writes=writes, name=name, accepts=accepts if member.picky else None
+    )  # fmt: skip
+
     async def wait() -> None:
         for _ in range(next(ticks)):
             await anyio.lowlevel.checkpoint()
@@ -188,9 +202,20 @@ def _suggestor_of(place: int, member: Member, ticks: Iterator[int]) -> Any:
             await wait()
             return list(answer([fact]))
 
-        for function in (for_fact, for_fact_later):
-            function.__annotations__ = {"fact": Fact[trigger]}  # type: ignore[valid-type]  # made while running
-        return suggestor(reads=reads, writes=writes, name=name)(for_fact_later if member.awaits else for_fact)
+        def before(fact: Any, others: Any) -> Any:
+            return list(answer([fact, *others[-1:]]))
+
+        async def before_later(fact: Any, others: Any) -> Any:
+            await wait()
+            return list(answer([fact, *others[-1:]]))
+
+        if member.background and len(reads) > 1:
+            for function in (before, before_later):
+                function.__annotations__ = {"fact": Fact[trigger], "others": All[reads[1]]}  # type: ignore[valid-type]
+            return options(before_later if member.awaits else before)
+        for simple in (for_fact, for_fact_later):
+            simple.__annotations__ = {"fact": Fact[trigger]}  # type: ignore[valid-type]  # made while running
+        return options(for_fact_later if member.awaits else for_fact)
 
     def news(view: View) -> list[Fact[Any]]:
         return [fact for cls in reads for fact in view.new(cls)] if reads else view.new_facts()
@@ -208,7 +233,7 @@ def _suggestor_of(place: int, member: Member, ticks: Iterator[int]) -> Any:
             yield item
 
     chosen = for_view if not member.awaits else for_view_later if member.form == "view" else stream
-    return suggestor(reads=reads or ANY, writes=writes, name=name)(chosen)
+    return options(chosen)
 
 
 def _answers(member: Member, writes: list[type[Payload]], fact: Fact[Any]) -> Iterator[Payload | Proposal[Any]]:

@@ -1,0 +1,89 @@
+"""Begins a run: what is written first, and what it takes over from the run before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..facts import Context, FactLog
+from ..facts.event import ContextCarried, Parent, RunStarted
+from ..facts.shelf import Shelved
+from ..facts.view import Moment
+from .clock import Clock
+from .commit import append
+from .errors import EngineError
+from .executor import Executor
+from .observe import Speaker, Teller
+from .promote import Promoter
+from .run import Plan, Run
+
+ExecutorFactory = Callable[[Clock, Teller | None], Executor]
+
+
+def begin(plan: Plan, base: Context, log: FactLog, moment: Moment, executor: ExecutorFactory) -> Run:
+    """Returns a run over a copy of a context; its beginning is in the log."""
+    if moment.run in log:
+        raise EngineError(f"run {moment.run!r} is in this log already. Give another run_id, or resume that run")
+    context = base.copy()
+    trail = context._trail
+    parent = _find_parent(base, log)
+    carried = _carry(context) if trail.run is not None and parent is None else None
+    if carried is not None:
+        trail.prints = {}
+    run = go_on(plan, context, log, moment, executor)
+    append(run, [RunStarted(moment.now.isoformat(), moment.seed, plan.graph.prints, settings_of(plan), parent)])
+    if carried is not None:
+        log.append(run.id, [carried])
+        trail.seq += 1
+        trail.prints = {known.name: known for known in carried.suggestors} | trail.prints
+    return run
+
+
+def go_on(plan: Plan, context: Context, log: FactLog, moment: Moment, executor: ExecutorFactory) -> Run:
+    """Returns a run that goes on with a context as it is; nothing is written."""
+    versions = {one.name: one.options.version for one in plan.graph.suggestors}
+    seen = {
+        name: seen for name, seen in context._trail.seen.items() if versions.get(name, seen.version) == seen.version
+    }
+    teller = Teller(moment.run, plan.observers) if plan.observers else None
+    return Run(
+        moment.run, plan, context, log, moment, executor(plan.clock, teller),
+        Promoter(context, plan.gates, moment, plan.graph.places), Speaker(moment.run), teller,
+        plan.clock.seconds(), seen=seen,
+    )  # fmt: skip
+
+
+def settings_of(plan: Plan) -> dict[str, Any]:
+    """Returns what the log keeps of a run's settings: all that can change what is committed."""
+    return {
+        "budget": plan.budget.to_json(),
+        "gates": [gate.to_json() for gate in plan.gates],
+        "goals": [goal.name for goal in plan.goals],
+        "packs": None if plan.packs is None else list(plan.packs),
+        "invariants": [{"name": known.name, "on": known.on} for known in plan.invariants],
+        "stop_when_met": plan.stop_when_met,
+    }
+
+
+def _find_parent(base: Context, log: FactLog) -> Parent | None:
+    """Returns the point from which a context's run goes on, if it is in this log; None if it has to be carried.
+
+    A run of the same id in another log is another run, so the digest must be the same too, or the store itself.
+    """
+    trail = base.trail
+    if trail.run is None or trail.run not in log:
+        return None
+    point = log.point(trail.run, trail.seq)
+    if point is None or (trail.home is not log.store and point.digest != trail.digest):
+        return None
+    return point
+
+
+def _carry(context: Context) -> ContextCarried:
+    trail = context._trail
+    shelves = [shelf.copy(shelf.size_at(trail.cycle)) for shelf in context._in_order()]
+    return ContextCarried(
+        trail.cycle, Shelved(shelves), tuple(trail.prints.values()), dict(sorted(trail.seen.items())),
+        tuple(trail.gates.values()),
+        tuple(lost for losers in trail.losers.values() for lost in losers),
+    )  # fmt: skip
