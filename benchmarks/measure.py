@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 from time import perf_counter
 from typing import Literal
@@ -101,6 +101,9 @@ async def measure(section: Section, repetitions: int) -> list[Row]:
         base = known[row.case.against] if row.case.against is not None else rows[0]
         if base is not row:
             row.ratios = _compare(row, base)
+    for row in rows:
+        row.case = replace(row.case, sample=None)
+    section.cases = []  # what was prepared may be big; it goes before the next section comes
     return rows
 
 

@@ -34,7 +34,12 @@ def to_markdown(report: Report, repetitions: int) -> str:
     """Returns all sections as markdown."""
     parts = [f"Medians of {repetitions} interleaved repetitions. {machine()}.", ""]
     for section, rows in report:
-        parts += [f"**{section.title}**: {section.note}", "", f"| {' | '.join(HEADINGS)} |", "|---|" + "---:|" * 5 + "---|"]
+        parts += [
+            f"**{section.title}**: {section.note}",
+            "",
+            f"| {' | '.join(HEADINGS)} |",
+            "|---|" + "---:|" * 5 + "---|",
+        ]
         parts += [f"| {' | '.join(_cells(row))} |" for row in rows]
         parts.append("")
     return "\n".join(parts)

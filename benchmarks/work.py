@@ -7,10 +7,10 @@ from types import new_class
 from typing import Any, cast
 
 from measure import Case, Section, Target, timed
+from shape import EDGES, SEEDS, STAGES, WIDTH
+
 from quiesce.engine import Engine, Suggestor, propose, suggestor
 from quiesce.facts import Context, Fact, FactLog, Payload, View
-
-STAGES, WIDTH, SEEDS, EDGES = 200, 100, 10_000, 200
 
 
 class Number(Payload):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 
 import anyio
-
 from measure import Case, Sample, Section, Target
 
 BASE = "import anyio; from pydantic import BaseModel, TypeAdapter, ConfigDict"

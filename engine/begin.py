@@ -8,9 +8,9 @@ from typing import Any
 from ..facts import Context, FactLog
 from ..facts.event import ContextCarried, Parent, RunStarted
 from ..facts.shelf import Shelved
+from ..facts.trail import Trail
 from ..facts.view import Moment
 from .clock import Clock
-from .commit import append
 from .errors import EngineError
 from .executor import Executor
 from .observe import Speaker, Teller
@@ -21,21 +21,19 @@ ExecutorFactory = Callable[[Clock, Teller | None], Executor]
 
 
 def begin(plan: Plan, base: Context, log: FactLog, moment: Moment, executor: ExecutorFactory) -> Run:
-    """Returns a run over a copy of a context; its beginning is in the log."""
+    """Returns a run over a copy of a context, and with it how its log begins."""
     if moment.run in log:
         raise EngineError(f"run {moment.run!r} is in this log already. Give another run_id, or resume that run")
     context = base.copy()
     trail = context._trail
     parent = _find_parent(base, log)
     carried = _carry(context) if trail.run is not None and parent is None else None
-    if carried is not None:
-        trail.prints = {}
     run = go_on(plan, context, log, moment, executor)
-    append(run, [RunStarted(moment.now.isoformat(), moment.seed, plan.graph.prints, settings_of(plan), parent)])
+    started = RunStarted(moment.now.isoformat(), moment.seed, plan.graph.prints, settings_of(plan), parent)
+    run.opening = (started,)
     if carried is not None:
-        log.append(run.id, [carried])
-        trail.seq += 1
-        trail.prints = {known.name: known for known in carried.suggestors} | trail.prints
+        context._trail = Trail()  # told anew by the event, as in a replay
+        run.opening = (started, carried)
     return run
 
 

@@ -137,7 +137,7 @@ def about_run(log: FactLog, run: RunId) -> dict[str, Any]:
     except LogError as error:
         return {**about, "stop": None, "fault": str(error)}
     parent = started.parent.run if started.parent else None
-    facts, stop = (stopped.facts, stopped.stop) if stopped is not None else (None, None)
+    facts, stop = (stopped.promoted, stopped.stop) if stopped is not None else (None, None)
     return {**about, "started": started.started, "parent": parent, "facts": facts, "stop": stop, "fault": None}
 
 

@@ -94,8 +94,12 @@ def check_convergence(run: Run) -> Stop | None:
     return stop
 
 
-def exhausted(run: Run, resource: Resource, limit: float, observed: float) -> BudgetExhausted:
-    """Returns the stop for a spent budget, with who would have gone on."""
+def exhausted(
+    run: Run, resource: Resource, limit: float, observed: float, refused: Cycle | None = None
+) -> BudgetExhausted:
+    """Returns the stop for a spent budget, with who would have gone on; `refused` is the cycle that was too much."""
+    if refused is not None:
+        _remember(run, refused)
     restless = find_restless(run)
     return BudgetExhausted(resource, limit, observed, restless, find_loop(run))
 
@@ -112,11 +116,11 @@ def _find_overshoot(run: Run, cycle: Cycle) -> BudgetExhausted | None:
     budget, trail = run.plan.budget, run.context._trail
     facts = trail.facts + len(cycle.facts)
     if budget.facts is not None and facts > budget.facts:
-        return exhausted(run, "facts", budget.facts, facts)
+        return exhausted(run, "facts", budget.facts, facts, cycle)
     if budget.tokens is not None and trail.tokens + cycle.tokens > budget.tokens:
-        return exhausted(run, "tokens", budget.tokens, trail.tokens + cycle.tokens)
+        return exhausted(run, "tokens", budget.tokens, trail.tokens + cycle.tokens, cycle)
     if budget.cost is not None and trail.cost + cycle.cost > budget.cost:
-        return exhausted(run, "cost", budget.cost, trail.cost + cycle.cost)
+        return exhausted(run, "cost", budget.cost, trail.cost + cycle.cost, cycle)
     if budget.seconds is not None and (observed := run.plan.clock.seconds() - run.began) > budget.seconds:
         return exhausted(run, "seconds", budget.seconds, observed)
     return None

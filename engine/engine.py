@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -17,7 +17,7 @@ from .begin import ExecutorFactory, begin, go_on, settings_of
 from .budget import Budget
 from .cancel import CancelSwitch
 from .clock import Clock, RealClock
-from .commit import append, conclude
+from .commit import conclude
 from .errors import DuplicateName, EngineError, InLoop, InvalidOption, UnknownPack
 from .executor import Tasks
 from .gate import Approve, Gate, Reject, decide
@@ -184,11 +184,11 @@ class Engine:
 
     def run_sync(self, context: Context | None = None, **options: Any) -> Result:
         """Runs from code that is not async; takes the options of `run`."""
-        try:
-            anyio.get_current_task()
-        except RuntimeError:  # there is no loop, so this is the place to make one
-            return anyio.run(partial(self.run, context, **options))
-        raise InLoop
+        return _run_here(partial(self.run, context, **options), "run")
+
+    def resume_sync(self, run: Result | str, decisions: Iterable[Approve | Reject] = (), **options: Any) -> Result:
+        """Resumes from code that is not async; takes the options of `resume`."""
+        return _run_here(partial(self.resume, run, decisions, **options), "resume")
 
     async def run_many(
         self, contexts: Iterable[Context] | AsyncIterable[Context], *, concurrency: int = 8, **options: Any
@@ -277,8 +277,7 @@ class Engine:
         moment = Moment(name, first.seed, with_zone(now) if now is not None else self.clock.now())
         chosen = tuple(decide(context.trail, list(decisions), moment.now))
         resumed = go_on(plan, context, kept, moment, self._executor)
-        prints = plan.graph.prints
-        append(resumed, [RunResumed(moment.now.isoformat(), prints, settings_of(plan))])
+        resumed.opening = (RunResumed(moment.now.isoformat(), plan.graph.prints, settings_of(plan)),)
         return await self._settle(resumed, cancel, chosen)
 
     def _reopen(self, run: Result | str, log: FactLog | None) -> tuple[Context, FactLog, RunId]:
@@ -361,3 +360,11 @@ async def _as_stream(contexts: Iterable[Context] | AsyncIterable[Context]) -> As
     else:
         for context in contexts:
             yield context
+
+
+def _run_here(work: Callable[[], Awaitable[Result]], name: str) -> Result:
+    try:
+        anyio.get_current_task()
+    except RuntimeError:  # there is no loop, so this is the place to make one
+        return anyio.run(work)
+    raise InLoop(name)

@@ -75,7 +75,8 @@ class Unsettled(EngineError):
 
 
 class InLoop(EngineError):
-    """`run_sync` was called where an event loop is running."""
+    """`run_sync` or `resume_sync` was called where an event loop is running."""
 
-    def __init__(self) -> None:
-        super().__init__("run_sync was called inside a running event loop. Write: await engine.run(context)")
+    def __init__(self, name: str = "run") -> None:
+        self.name = name
+        super().__init__(f"{name}_sync was called inside a running event loop. Write: await engine.{name}(…)")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..facts import Context, Fact, FactLog, View
+from ..facts.event import Event
 from ..facts.fact import RunId
 from ..facts.trail import Seen
 from ..facts.view import Moment
@@ -57,6 +58,8 @@ class Run:
     teller: Teller | None
     began: float
     """The clock's seconds when it started or resumed."""
+    opening: tuple[Event, ...] = ()
+    """What its log begins or goes on with."""
     head: int = 0
     """The first cycle that is not committed."""
     cycles: dict[int, Cycle] = field(default_factory=dict)

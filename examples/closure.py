@@ -8,6 +8,7 @@ belong to each other: once both have the rights of both, every proposal says wha
 """
 
 from collections.abc import Iterator
+from typing import Self
 
 from quiesce.engine import Engine, Proposal, propose, suggestor
 from quiesce.facts import Context, Fact, Payload, View
@@ -19,8 +20,8 @@ class Members(Payload, key="seeds"):
 
     names: frozenset[str]
 
-    def join(self, other: "Members") -> "Members":
-        return Members(names=self.names | other.names)
+    def join(self, other: Self) -> Self:
+        return type(self)(names=self.names | other.names)
 
 
 class Rights(Payload, key="strategies"):
@@ -28,8 +29,8 @@ class Rights(Payload, key="strategies"):
 
     to: frozenset[str]
 
-    def join(self, other: "Rights") -> "Rights":
-        return Rights(to=self.to | other.to)
+    def join(self, other: Self) -> Self:
+        return type(self)(to=self.to | other.to)
 
 
 class Role(Payload, key="strategies"):
@@ -38,7 +39,7 @@ class Role(Payload, key="strategies"):
     to: str
 
 
-@suggestor(reads=[Members, Rights], writes=[Rights])
+@suggestor(reads=(Members, Rights), writes=[Rights])
 def inherit(view: View) -> Iterator[Proposal[Rights]]:
     """Looks at what changed since it last ran, and at nothing else."""
     for group in sorted({fact.id for part in (Members, Rights) for fact in view.new(part)}):

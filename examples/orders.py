@@ -10,6 +10,7 @@ Failure, to which `fall_back` reacts. The command line can run it too, with the 
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import Self
 
 import anyio
 
@@ -44,9 +45,9 @@ class Quotes(Payload, key="hypotheses"):
 
     cents: dict[str, int]
 
-    def join(self, other: "Quotes") -> "Quotes":
-        carriers = sorted({*self.cents, *other.cents})
-        return Quotes(cents={name: min(q.cents[name] for q in (self, other) if name in q.cents) for name in carriers})
+    def join(self, other: Self) -> Self:
+        both = {**self.cents, **other.cents}
+        return type(self)(cents={name: min(both[name], self.cents.get(name, both[name])) for name in sorted(both)})
 
 
 class Plan(Payload, key="strategies"):
@@ -56,7 +57,7 @@ class Plan(Payload, key="strategies"):
     cents: int
     start: str
 
-    def join(self, other: "Plan") -> "Plan":
+    def join(self, other: Self) -> Self:
         return min(self, other, key=lambda plan: (plan.cents, plan.carrier, plan.start))
 
 

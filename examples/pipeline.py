@@ -10,10 +10,22 @@ end a line is added to a basket that was settled already, and only what that tou
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Self
 
 import anyio
 
-from quiesce.engine import Budget, Engine, InvocationStarted, Notice, Proposal, Result, Unsettled, propose, suggestor
+from quiesce.engine import (
+    Budget,
+    Converged,
+    Engine,
+    InvocationStarted,
+    Notice,
+    Proposal,
+    Result,
+    describe,
+    propose,
+    suggestor,
+)
 from quiesce.facts import Context, Fact, FactLog, Failure, Malformed, Payload, View, verify
 
 
@@ -32,7 +44,7 @@ class Total(Payload, key="strategies"):
     lines: int
     cents: int
 
-    def join(self, other: "Total") -> "Total":
+    def join(self, other: Self) -> Self:
         return max(self, other, key=lambda total: (total.lines, total.cents))
 
 
@@ -80,11 +92,10 @@ async def arriving() -> AsyncIterator[tuple[str, Context]]:
 
 def tell(name: str, result: Result) -> None:
     """Prints what became of a basket."""
-    try:
-        total = result.unwrap().context.of(Total)["basket"].payload
-    except Unsettled as error:
-        print(f"  {name}  put aside: {error}")
+    if not isinstance(result.stop, Converged):
+        print(f"  {name}  put aside: {describe(result.stop)}")
         return
+    total = result.context.of(Total)["basket"].payload
     print(f"  {name}  {total.cents / 100:6.2f} €, lines: {total.lines}")
     for malformed in result.context.of(Malformed).values():
         print(f"      left out {malformed.payload.id}: {malformed.payload.reason}")

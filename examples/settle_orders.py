@@ -49,8 +49,7 @@ def main(screen: Screen) -> int:
 
     title(screen, "Replayed from the log alone")
     screen.whole(("$ ", "dim"), again)
-    look_back(screen, result, path)
-    return 0
+    return 0 if look_back(screen, result, path) else 1
 
 
 def settle(screen: Screen, log: FactLog) -> Result:
@@ -61,8 +60,8 @@ def settle(screen: Screen, log: FactLog) -> Result:
         )
 
 
-def look_back(screen: Screen, settled: Result, path: Path) -> None:
-    """Opens the log as another process would, to replay and verify the run."""
+def look_back(screen: Screen, settled: Result, path: Path) -> bool:
+    """Opens the log as another process would, replays and verifies the run, and tells whether all is as it was."""
     asked = calls.total()
     with FactLog.open(path) as log:
         for cycle in range(settled.cycles + 1):
@@ -76,6 +75,7 @@ def look_back(screen: Screen, settled: Result, path: Path) -> None:
     screen.row(verdict, "  the context replayed and the context settled")
     screen.row(("asked", "green"), f"  services {asked} times to settle, {calls.total() - asked} times to replay")
     show_verification(screen, found, str(path))
+    return equal and found.ok
 
 
 def title(screen: Screen, text: str) -> None:

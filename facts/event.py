@@ -101,7 +101,7 @@ class RunStopped:
 
     kind: ClassVar[str] = "run_stopped"
     stop: Mapping[str, Any]
-    facts: int
+    promoted: int
     """How many facts the run promoted."""
     root: str = ""
     """The Merkle root over them (RFC 9162), in hex; the log fills it in."""
@@ -239,7 +239,7 @@ def _resumed_body(event: RunResumed) -> str:
 
 
 def _stopped_body(event: RunStopped) -> str:
-    return _fields({"stop": event.stop, "facts": event.facts, "root": event.root})
+    return _fields({"stop": event.stop, "promoted": event.promoted, "root": event.root})
 
 
 _bodies: dict[type, Callable[[Any], str]] = {

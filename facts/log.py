@@ -246,7 +246,7 @@ class FactLog:
             if isinstance(said, RunStopped):
                 head.tree.extend(leaves)
                 leaves = []
-                event = RunStopped(said.stop, said.facts, head.tree.root().hex())
+                event = RunStopped(said.stop, said.promoted, head.tree.root().hex())
             raw = write_event(event, run, seq, digest)
             digest = sha256(raw).hexdigest()
             payloads = {

@@ -301,7 +301,7 @@ def _resumed(fields: _Fields, _payloads: Payloads) -> Event:
 
 
 def _stopped(fields: _Fields, _payloads: Payloads) -> Event:
-    return RunStopped(fields.take("stop", dict), fields.number("facts"), fields.text("root"))
+    return RunStopped(fields.take("stop", dict), fields.number("promoted"), fields.text("root"))
 
 
 _readers: dict[str, Callable[[_Fields, Payloads], Event]] = {

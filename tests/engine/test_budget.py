@@ -106,7 +106,7 @@ def test_facts_are_counted_with_the_inputs() -> None:
     short = engine.run_sync(tickets(3), budget=Budget(facts=5))
 
     assert Converged(1) == exact.stop
-    assert BudgetExhausted("facts", 5, 6, (), ()) == short.stop
+    assert BudgetExhausted("facts", 5, 6, ("plan",), ()) == short.stop
 
 
 def test_a_cycle_that_would_overshoot_is_not_committed_in_part() -> None:
@@ -135,8 +135,8 @@ def test_inputs_alone_can_overshoot() -> None:
 @pytest.mark.parametrize(
     ("budget", "stop"),
     [
-        (Budget(tokens=89), BudgetExhausted("tokens", 89, 90, (), ())),
-        (Budget(cost=0.7), BudgetExhausted("cost", 0.7, 0.75, (), ())),
+        (Budget(tokens=89), BudgetExhausted("tokens", 89, 90, ("ask",), ())),
+        (Budget(cost=0.7), BudgetExhausted("cost", 0.7, 0.75, ("ask",), ())),
         (Budget(tokens=90, cost=0.75), Converged(1)),
     ],
 )

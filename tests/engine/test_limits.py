@@ -55,7 +55,8 @@ class Busy:
 
 
 async def few_turns() -> None:
-    for _ in range(3):
+    """Waits for as many turns as it takes everybody to begin: those who wait start others, twice as many each turn."""
+    for _ in range(12):
         await anyio.lowlevel.checkpoint()
 
 

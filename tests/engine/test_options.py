@@ -191,7 +191,7 @@ async def test_run_sync_in_a_running_loop_is_told() -> None:
     with pytest.raises(InLoop) as caught:
         Engine().run_sync()
 
-    assert "run_sync was called inside a running event loop. Write: await engine.run(context)" == str(caught.value)
+    assert "run_sync was called inside a running event loop. Write: await engine.run(…)" == str(caught.value)
 
 
 @pytest.mark.parametrize(("given", "shown"), [("tickets", "str"), ([], "list"), ({}, "dict")])

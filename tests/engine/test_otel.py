@@ -132,7 +132,7 @@ def parent_of(span: ReadableSpan) -> int | None:
 
 def span_id(span: ReadableSpan) -> int:
     assert span.context is not None
-    return span.context.span_id
+    return int(span.context.span_id)
 
 
 def status(span: ReadableSpan) -> tuple[StatusCode, str | None]:

@@ -139,7 +139,7 @@ def test_the_stop_stands_in_the_log() -> None:
 
     stopped = log.stopped(result.run_id)
     assert stopped is not None
-    assert (result.stop, 4) == (stop_from_json(stopped.stop), stopped.facts)
+    assert (result.stop, 4) == (stop_from_json(stopped.stop), stopped.promoted)
 
 
 def test_unwrap_returns_a_settled_result_and_raises_for_any_other() -> None:

@@ -23,7 +23,7 @@ import sys
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -90,11 +90,12 @@ def read_anchors(text: str) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", title.strip().lower()).replace(" ", "-") for title in titles}
 
 
-def named_tests(path: Path) -> set[str]:
+@cache
+def named_tests(path: Path) -> frozenset[str]:
     """Returns the names of the tests that a file defines."""
     tree = ast.parse(path.read_text())
     functions = (node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)))
-    return {node.name for node in functions if node.name.startswith("test_")}
+    return frozenset(node.name for node in functions if node.name.startswith("test_"))
 
 
 class Page:

@@ -1,0 +1,293 @@
+"""Runs the examples as their readers do: as programs, on a terminal and without one, with every warning an error."""
+
+from __future__ import annotations
+
+import ast
+import os
+import pty
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from quiesce.facts import FactLog, verify
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+PROGRAMS = ["closure.py", "pipeline.py", "settle_orders.py", "triage.py"]
+PYTHON = [sys.executable, "-W", "error"]
+QUIESCE = [*PYTHON, "-m", "quiesce.engine.cli"]
+HIDDEN = ("COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", "QUIESCE_LOG")
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in HIDDEN}
+GATES = 4
+"""How many questions the triage asks where everything but the vague and the dear is approved."""
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A directory with a copy of the examples: what they write goes beside them."""
+    shutil.copytree(EXAMPLES, tmp_path / "examples", ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+def start(
+    home: Path, *words: str, stdin: int = subprocess.DEVNULL, stdout: int = subprocess.PIPE
+) -> subprocess.Popen[str]:
+    """Starts a program."""
+    return subprocess.Popen(
+        words, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, text=True, encoding="utf-8", cwd=home,
+        env={**ENVIRONMENT, "PYTHONIOENCODING": "utf-8"},
+    )  # fmt: skip
+
+
+def call(home: Path, *words: str, typed: str | None = None) -> tuple[int, list[str], str]:
+    """Returns how a program ends, what it says and what it complains of; what is typed comes from a terminal."""
+    ours, theirs = pty.openpty()
+    try:
+        if typed is not None:
+            os.write(ours, typed.encode())
+        with start(home, *words, stdin=subprocess.DEVNULL if typed is None else theirs) as process:
+            said, complaints = process.communicate(timeout=60)
+    finally:
+        os.close(theirs)
+        os.close(ours)
+    return process.returncode, said.splitlines(), complaints
+
+
+def run(home: Path, *words: str, typed: str | None = None) -> list[str]:
+    """Returns what a program says that ends well and complains of nothing."""
+    code, said, complaints = call(home, *words, typed=typed)
+
+    assert (0, "") == (code, complaints)
+    return said
+
+
+def example(home: Path, name: str, *words: str, typed: str | None = None) -> list[str]:
+    """Returns what an example says."""
+    return run(home, *PYTHON, f"examples/{name}", *words, typed=typed)
+
+
+def line(said: list[str], start: str) -> str:
+    """Returns the one line that starts like this."""
+    [found] = [text for text in said if text.startswith(start)]
+    return found
+
+
+# --- all --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: str(path.name))
+def test_every_example_tells_how_to_run_it(path: Path) -> None:
+    """At its top, where a reader looks first."""
+    told = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+
+    assert f"examples/{path.name}" in told
+    assert (path.name in PROGRAMS) == (f"python examples/{path.name}" in told)
+
+
+# --- settle_orders: what `make run` runs ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def settled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """Where the example ran, and what it said."""
+    home = tmp_path_factory.mktemp("settled")
+    shutil.copytree(EXAMPLES, home / "examples", ignore=shutil.ignore_patterns("__pycache__"))
+    return home, example(home, "settle_orders.py")
+
+
+def test_settling_shows_the_cycles_the_facts_the_stop_and_the_reasons(settled: tuple[Path, list[str]]) -> None:
+    """Each cycle with who proposed what, then the table, why it stopped, and one tree."""
+    _, said = settled
+
+    assert [f"cycle {cycle}  " for cycle in range(7)] == [text[:9] for text in said if text.startswith("cycle ")]
+    assert "  haggle  quotes:o2  cents={'air': 7900, 'road': 3900}  because plan:o2" in said
+    assert "strategies   plan:o3" == line(said, "strategies   plan:o3")[:20]
+    assert "run orders  converged after 6 cycles" in said
+    assert "   └─ failure:" == line(said, "   └─ failure:")[:14]
+
+
+def test_a_replay_asks_no_service_and_comes_to_the_same(settled: tuple[Path, list[str]]) -> None:
+    """The context is equal, the log is sound, and at every cycle the past is as it was."""
+    _, said = settled
+
+    assert "equal  the context replayed and the context settled" in said
+    assert "asked  services 24 times to settle, 0 times to replay" in said
+    assert "at=3  20 facts  plan:o2  carrier='road', cents=57700, start='Lyon'" in said
+    assert "at=6  24 facts  plan:o2  carrier='road', cents=57300, start='Lyon'" in said
+    assert "sound  orders  9 events, 29 facts  root" == line(said, "sound")[:39]
+
+
+def test_the_command_that_is_shown_replays_the_run(settled: tuple[Path, list[str]]) -> None:
+    """It can be pasted into the shell in which the example ran."""
+    home, said = settled
+    tool, *words = shlex.split(line(said, "$ ").removeprefix("$ "))
+
+    assert ["quiesce", "replay", "orders", "--log", "build/orders.jsonl"] == [Path(tool).name, *words]
+    replayed = run(home, *QUIESCE, *words)
+    assert "run orders  24 facts at the end of cycle 6; the run converged after 6 cycles" == replayed[-1]
+
+
+def test_settling_again_leaves_the_same_log(settled: tuple[Path, list[str]], home: Path) -> None:
+    """Byte for byte, whoever answered first."""
+    example(home, "settle_orders.py")
+    logs = []
+    for place in (settled[0], home):
+        with FactLog.open(place / "build" / "orders.jsonl") as log:
+            logs.append(log.to_bytes("orders"))
+
+    assert logs[0] == logs[1]
+
+
+def test_the_command_line_settles_the_same_orders(settled: tuple[Path, list[str]]) -> None:
+    """Engine and input are there for `quiesce run` too."""
+    home, _ = settled
+    given = ["--input", "examples/orders.jsonl", "--log", "typed.jsonl", "--run-id", "typed"]
+    run(home, *QUIESCE, "run", "examples/orders.py:engine", *given)
+    words = ["orders", "typed", "--log", "build/orders.jsonl", "--other-log", "typed.jsonl"]
+
+    assert ["orders and typed know the same and stopped alike"] == run(home, *QUIESCE, "diff", *words)
+
+
+def test_on_a_terminal_it_shows_who_is_running(home: Path) -> None:
+    """A line that is drawn anew while suggestors are called; it wraps nothing."""
+    ours, theirs = pty.openpty()
+    with start(home, *PYTHON, "examples/settle_orders.py", stdout=theirs) as process:
+        os.close(theirs)
+        shown = b""
+        while chunk := read_terminal(ours):
+            shown += chunk
+
+    os.close(ours)
+    assert 0 == process.returncode
+    assert [True, True] == [text in shown for text in (b"running", b"converged after 6 cycles")]
+
+
+def test_ctrl_c_while_it_settles_tells_what_is_left(home: Path) -> None:
+    """One line, no traceback; the log can be read."""
+    with start(home, *PYTHON, "examples/settle_orders.py") as process:
+        assert process.stdout is not None
+        while not process.stdout.readline().startswith("cycle 0"):
+            pass
+        process.send_signal(signal.SIGINT)
+        said, complaints = process.communicate(timeout=60)
+
+    assert (130, "") == (process.returncode, complaints)
+    assert said.splitlines()[-1].startswith("interrupted: run orders was cancelled. What it has: ")
+    with FactLog.open(home / "build" / "orders.jsonl") as log:
+        assert verify(log, "orders").ok
+
+
+def test_it_falls_silent_when_nobody_reads_on(home: Path) -> None:
+    """As under `make run | head`."""
+    with start(home, *PYTHON, "examples/settle_orders.py") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+
+        assert "" == process.stderr.read()
+    assert 0 == process.returncode
+
+
+def read_terminal(terminal: int) -> bytes:
+    """Returns what is there to be read; nothing once the other side is closed, which Linux calls an error."""
+    try:
+        return os.read(terminal, 65536)
+    except OSError:
+        return b""
+
+
+# --- triage: a person in the loop -------------------------------------------------------------------------------------
+
+
+def test_gates_are_decided_both_ways_without_a_terminal(home: Path) -> None:
+    """The script approves and rejects; a rejection leads to another letter."""
+    said = example(home, "triage.py", "triage.jsonl")
+
+    assert ["approved", "rejected", "approved", "rejected"] == [text[2:10] for text in said[1 : 1 + GATES]]
+    assert "run triage-1 converged" == line(said, "run triage-1 converged")[:22]
+    assert "  to c1: 49 € are on their way" in said
+    assert "  to c2: we cannot refund this: over 100 €, a technician will come instead" in said
+    assert "  to c3: a colleague will answer you: this is no complaint" in said
+
+
+def test_a_person_leaves_at_a_question_and_goes_on_later(home: Path) -> None:
+    """The second process finds the open gates in the log, and asks for those only."""
+    end_of_input = "\x04"
+    left = call(home, *PYTHON, "examples/triage.py", "triage.jsonl", typed=f"y\n{end_of_input}")
+    said = example(home, "triage.py", "triage.jsonl", typed="no complaint\ny\ntoo dear\n")
+
+    assert (1, "\nleft; start again to go on\n") == (left[0], left[2])
+    assert "going on with triage-1" == said[0]
+    assert GATES - 1 == sum("approve? " in text for text in said)
+    assert "  to c2: we cannot refund this: too dear" in said
+    assert "  to c3: a colleague will answer you: no complaint" in said
+
+
+# --- closure: rules with joins ----------------------------------------------------------------------------------------
+
+
+def test_rights_go_down_the_memberships_and_round_the_circle(home: Path) -> None:
+    """Everybody has what follows, and no more; a context that is quiescent calls nobody."""
+    said = example(home, "closure.py")
+    begin = said.index("run closure converged after 4 cycles; 11 facts")
+
+    assert [
+        "  ana       deploy, read, write",
+        "  ben       deploy, merge, read, write",
+        "  dev       deploy, read, write",
+        "  everyone  read",
+        "  guests    read",
+        "  ops       deploy, read, write",
+        "  staff     read, write",
+    ] == said[begin + 1 : begin + 8]
+    assert "run again converged after 0 cycles; 11 facts: it is quiescent, so nobody was called" in said
+    assert "  zoe       deploy, read, write" in said
+
+
+def test_check_tells_a_loop_that_ends_from_one_that_may_not(home: Path) -> None:
+    """With a join it is good to know; without one it is a warning."""
+    said = example(home, "closure.py")
+
+    assert line(said, "  info: ").startswith("  info: inherit → inherit is a loop, and ends once rights joins")
+    assert line(said, "  warning: ").startswith("  warning: collect → collect can run on without a join")
+
+
+# --- pipeline: a stream of contexts -----------------------------------------------------------------------------------
+
+
+def test_what_is_wrong_with_one_basket_stops_no_other(home: Path) -> None:
+    """Broken input, a failing suggestor and a spent budget stay with their basket, whatever came first."""
+    said = example(home, "pipeline.py")
+    streamed = said[1 : said.index("A batch, with the results in its order:")]
+
+    assert [
+        "      left out l2: Invalid JSON: EOF while parsing an object at line 1 column 24",
+        "      left out line:l2: KeyError: 'sofa'",
+        "  b1   21.00 €, lines: 2",
+        "  b2    4.50 €, lines: 1",
+        "  b3   39.00 €, lines: 1",
+        "  b4  put aside: stopped at 40 of 30 facts",
+        "  b5  138.00 €, lines: 3",
+    ] == sorted(streamed)
+
+
+def test_one_more_line_wakes_only_what_it_touches(home: Path) -> None:
+    """The batch keeps its order; the basket goes on from where it was; one log holds it all."""
+    said = example(home, "pipeline.py")
+
+    assert [
+        "  batch-0   39.00 €, lines: 1",
+        "  batch-1   72.00 €, lines: 1",
+        "  batch-2   27.00 €, lines: 1",
+        "One more line for b1:",
+        "  b1   60.00 €, lines: 3",
+        "      called: price ×1, add_up ×1",
+        "9 runs in one log, 9 of them sound",
+    ] == said[-7:]
