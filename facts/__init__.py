@@ -18,6 +18,17 @@ from .errors import (
     UndeclaredRead,
     UnknownFamily,
 )
+from .event import (
+    ContextCarried,
+    CycleCommitted,
+    Event,
+    GateDecided,
+    GateOpened,
+    Parent,
+    RunResumed,
+    RunStarted,
+    RunStopped,
+)
 from .fact import Fact, Ref, RunId
 from .log import FactLog, Logged, UnknownRun
 from .payload import Opaque, Payload
@@ -25,7 +36,8 @@ from .read_event import BrokenEvent, UnknownFormat
 from .record import Record
 from .replay import replay
 from .shelf import All
-from .stores import Broken, Fenced, Store
+from .stores import Broken, Fenced, JsonLinesStore, MemoryStore, Store
+from .trail import Decision, Parked, Rejection, SuggestorPrint, Trail
 from .verify import Fault, Verification, verify
 from .view import View
 from .why import Why
@@ -38,8 +50,12 @@ __all__ = [
     "ConflictingInput",
     "Contested",
     "Context",
+    "ContextCarried",
+    "CycleCommitted",
     "Decided",
+    "Decision",
     "Diff",
+    "Event",
     "Fact",
     "FactError",
     "FactLog",
@@ -47,24 +63,36 @@ __all__ = [
     "Failure",
     "Fault",
     "Fenced",
+    "GateDecided",
+    "GateOpened",
     "ImmutableFact",
     "InternalError",
     "InvalidConfidence",
     "InvalidId",
     "InvalidPayload",
+    "JsonLinesStore",
     "LogError",
     "Logged",
     "Malformed",
+    "MemoryStore",
     "Opaque",
+    "Parent",
+    "Parked",
     "Payload",
     "PayloadDefinitionError",
     "QuiesceError",
     "Record",
     "Ref",
     "Rejected",
+    "Rejection",
     "RunId",
+    "RunResumed",
+    "RunStarted",
+    "RunStopped",
     "Store",
     "StoreError",
+    "SuggestorPrint",
+    "Trail",
     "UndeclaredRead",
     "UnknownFamily",
     "UnknownFormat",
