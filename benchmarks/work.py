@@ -60,7 +60,8 @@ def step(name: str, before: type[Number], after: type[Number], *, awaits: bool) 
 
     work: Callable[..., Any] = awaited if awaits else plain
     work.__annotations__ = {"one": Fact[before], "return": after}  # type: ignore[valid-type]  # made in a loop
-    return suggestor(name=name)(work)
+    made: Suggestor = suggestor(name=name)(work)
+    return made
 
 
 def begin(*payloads: Payload) -> Context:

@@ -25,7 +25,8 @@ def _stage(lane: int, at: int) -> Suggestor:
         return after(n=one.payload.n + 1)
 
     work.__annotations__ = {"one": Fact[before], "return": after}  # type: ignore[valid-type]  # made in a loop
-    return suggestor(name=f"lane-{lane}-{at}")(work)
+    made: Suggestor = suggestor(name=f"lane-{lane}-{at}")(work)
+    return made
 
 
 async def _sleep() -> None:

@@ -151,7 +151,7 @@ class _Wiring:
             if family not in self.readers:
                 yield Finding(
                     "info", "result", family,
-                    f"family {family!r} is a result: {_listed([one.name for one in writers])} writes it and no "
+                    f"family {family!r} is a result: {_listed([one.name for one in writers])} {'writes' if len(writers) == 1 else 'write'} it and no "
                     f"suggestor reads it. If one should, add it to that one's reads",
                 )  # fmt: skip
 

@@ -14,7 +14,7 @@ class Converged:
     """Nothing new was proposed: the context is quiescent."""
 
     cycles: int
-    """How many cycles the run committed, its input not counted."""
+    """In how many cycles suggestors ran; one that only takes in inputs or decisions is not counted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import FrameType
-from typing import Any, Final, Literal, Protocol, TypeVar, overload, runtime_checkable
+from typing import Any, Final, Literal, Protocol, cast, overload, runtime_checkable
 
 from ..facts import Payload, View
 from ..facts.family import Family, family_of
@@ -16,8 +16,6 @@ from ..facts.fold import ANY_FAMILY
 from ..facts.trail import SuggestorPrint
 from .errors import InvalidOption, RegistrationError
 from .signature import Signature, Slot, read_signature
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _Any:
@@ -122,6 +120,10 @@ class Suggestor:
     wakes: tuple[str, ...] | None = None
     """The families whose new facts wake it; None for ANY."""
 
+    @overload
+    def __call__(self, function: Callable[..., Any], /) -> Suggestor: ...
+    @overload
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.call(*args, **kwargs)
 
@@ -132,10 +134,9 @@ class Suggestor:
         return SuggestorPrint(self.name, self.options.version, reads, writes, self.options.pure)
 
 
-@overload
-def suggestor(function: F, /) -> Suggestor: ...
-@overload
 def suggestor(
+    function: Callable[..., Any] | None = None,
+    /,
     *,
     reads: Iterable[type[Payload]] | _Any | None = None,
     writes: Iterable[type[Payload]] | None = None,
@@ -151,17 +152,7 @@ def suggestor(
     serial: bool = False,
     version: str = "",
     pure: bool = True,
-) -> Callable[[F], Suggestor]: ...
-def suggestor(
-    function: Callable[..., Any] | None = None,
-    /,
-    *,
-    reads: Iterable[type[Payload]] | _Any | None = None,
-    writes: Iterable[type[Payload]] | None = None,
-    name: str | None = None,
-    accepts: Callable[[View], bool] | None = None,
-    **options: Any,
-) -> Any:
+) -> Suggestor:
     """Makes a suggestor of a function.
 
     ```python
@@ -176,11 +167,14 @@ def suggestor(
     the id of its trigger (unless it is of the trigger's own family and cannot be joined), several are named by their
     content. The other options are those of `Options`.
     """
+    options = Options(timeout, deadline, retries, backoff, limit, rate, thread, serial, version, pure)
 
     def make(target: Callable[..., Any]) -> Suggestor:
-        return _from_function(target, reads, writes, name, accepts, Options(**options))
+        return _from_function(target, reads, writes, name, accepts, options)
 
-    return make if function is None else make(function)
+    # With options it is a decorator first; `Suggestor.__call__` says so to type checkers. Overloads of this function
+    # would say it better, but mypy gives the list in reads=[…] no context then and refuses it.
+    return cast(Suggestor, make) if function is None else make(function)
 
 
 def as_suggestor(target: Any, pack: str | None = None, place: int = -1) -> Suggestor:

@@ -14,18 +14,7 @@ from typing import Self
 
 import anyio
 
-from quiesce.engine import (
-    Budget,
-    Converged,
-    Engine,
-    InvocationStarted,
-    Notice,
-    Proposal,
-    Result,
-    describe,
-    propose,
-    suggestor,
-)
+from quiesce.engine import Budget, Converged, Engine, InvocationStarted, Proposal, Result, describe, propose, suggestor
 from quiesce.facts import Context, Fact, FactLog, Failure, Malformed, Payload, View, verify
 
 
@@ -136,7 +125,7 @@ async def main(path: Path) -> None:
         context, calls = results["b1"].context, Counter[str]()
         context.add(Line(item="pot"), id="l3")
 
-        def count(notice: Notice) -> None:
+        def count(notice: object) -> None:
             if isinstance(notice, InvocationStarted):
                 calls[notice.suggestor] += 1
 

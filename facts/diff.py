@@ -10,6 +10,7 @@ from .context import Context
 from .fact import Fact, Ref, RunId
 from .log import FactLog
 from .replay import replay
+from .show import show
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +50,9 @@ class Diff:
         where = "" if self.cycle is None else f"; first difference in cycle {self.cycle}"
         yield f"--- {self.left}\n+++ {self.right}{where}"
         for fact in self.only_left:
-            yield f"- {fact.ref} {fact.payload!r} by {fact.by} in cycle {fact.cycle}"
+            yield f"- {fact.ref} {show(fact.payload)} by {fact.by} in cycle {fact.cycle}"
         for fact in self.only_right:
-            yield f"+ {fact.ref} {fact.payload!r} by {fact.by} in cycle {fact.cycle}"
+            yield f"+ {fact.ref} {show(fact.payload)} by {fact.by} in cycle {fact.cycle}"
         for change in self.changed:
             for name in change.fields:
                 yield f"~ {change.ref} {name}: {_field(change.left, name)} → {_field(change.right, name)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -20,6 +20,16 @@ from .family import (
     register,
 )
 from .schema import inspect_schema
+
+
+class _Said(NamedTuple):
+    """What the keywords of a payload class say."""
+
+    key: str | None
+    family: str | None
+    version: int
+    on_conflict: OnConflict
+    max_bytes: int
 
 
 class Payload(BaseModel):
@@ -41,6 +51,7 @@ class Payload(BaseModel):
         ser_json_inf_nan="constants",
     )  # fmt: skip
     __family__: ClassVar[Family | None] = None
+    __said__: ClassVar[_Said]
 
     def __init_subclass__(
         cls,
@@ -53,18 +64,12 @@ class Payload(BaseModel):
     ) -> None:
         """Takes the class keywords; the class is registered once pydantic has built its schema."""
         super().__init_subclass__(**kwargs)
+        cls.__said__ = _Said(key, family, version, on_conflict, max_bytes)
 
     @classmethod
-    def __pydantic_init_subclass__(
-        cls,
-        key: str | None = None,
-        family: str | None = None,
-        version: int = 1,
-        on_conflict: OnConflict = "contest",
-        max_bytes: int = MAX_PAYLOAD_BYTES,
-        **kwargs: Any,
-    ) -> None:
-        super().__pydantic_init_subclass__(**kwargs)
+    def __pydantic_init_subclass__(cls, **_kwargs: Any) -> None:
+        super().__pydantic_init_subclass__()
+        key, family, version, on_conflict, max_bytes = cls.__said__
         inherited = cls.__family__
         cls.__family__ = None
         key = key if key is not None else inherited.key if inherited else None

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from .errors import FactError
 from .fact import Fact, Ref
+from .show import show
 from .trail import Rejection, Trail
 
 MAX_INDENT = 120
@@ -48,7 +49,7 @@ class Why:
             why, lead, below = pending.pop()
             yield lead + why._label()
             for loser in why.losers:
-                yield f"{below}×  lost: {_shown(loser.payload)} by {loser.by} ({loser.reason})"
+                yield f"{below}×  lost: {show(loser.payload)} by {loser.by} ({loser.reason})"
             last = len(why.because) - 1
             for place in range(last, -1, -1):
                 branch, bar = ("└─ ", "   ") if place == last else ("├─ ", "│  ")
@@ -108,7 +109,7 @@ class Why:
             return f"{self.ref}  (not in this context)"
         if self.told:
             return f"{self.ref}  (see above)"
-        return f"{self.ref}  {_shown(self.fact.payload)}  {self._who()}"
+        return f"{self.ref}  {show(self.fact.payload)}  {self._who()}"
 
     def _who(self) -> str:
         fact = self.fact
@@ -152,11 +153,6 @@ def _why(known: Knows, ref: Ref, trail: Trail, parent: dict[Ref, Ref | None], wh
             found = known.find(reason)
             below.append(Why(reason, found, None, (), (), told=found is not None))
     return Why(ref, fact, version, tuple(below), tuple(trail.losers.get(ref, ())))
-
-
-def _shown(payload: object) -> str:
-    text = repr(payload)
-    return text if len(text) <= 100 else text[:99] + "…"
 
 
 def _escaped(text: str) -> str:

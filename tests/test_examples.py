@@ -52,7 +52,10 @@ def call(home: Path, *words: str, typed: str | None = None) -> tuple[int, list[s
         if typed is not None:
             os.write(ours, typed.encode())
         with start(home, *words, stdin=subprocess.DEVNULL if typed is None else theirs) as process:
-            said, complaints = process.communicate(timeout=60)
+            try:
+                said, complaints = process.communicate(timeout=30)
+            finally:
+                process.kill()  # one that asks for more than was typed would wait for ever
     finally:
         os.close(theirs)
         os.close(ours)

@@ -302,7 +302,8 @@ def spawned(backend: str) -> Iterator[_Spawned]:
 
 def also(one: Suggestor, name: str) -> Suggestor:
     """Returns a suggestor that does the same under another name."""
-    return suggestor(name=name)(one.call)
+    made: Suggestor = suggestor(name=name)(one.call)
+    return made
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,8 @@ def stage(clock: FakeClock, lane: int, at: int, seconds: int) -> Suggestor:
         return after(n=part.payload.n + 1)
 
     work.__annotations__ = {"part": Fact[before], "return": after}  # type: ignore[valid-type]  # made in a loop
-    return suggestor(name=f"lanes-{lane}-{at}")(work)
+    made: Suggestor = suggestor(name=f"lanes-{lane}-{at}")(work)
+    return made
 
 
 async def makespan(latencies: Latencies, lookahead: int | None) -> float:

@@ -45,7 +45,8 @@ def says(name: str, cls: Any, answer: list[Said]) -> Suggestor:
     async def answer_async(seed: Fact[Seed]) -> Iterator[Proposal[Any]]:
         return iter([propose(cls(value=value), id=id, confidence=sure) for id, value, sure in answer])
 
-    return suggestor(name=name, writes=[cls])(answer_async)
+    made: Suggestor = suggestor(name=name, writes=[cls])(answer_async)
+    return made
 
 
 def engine_of(cls: Any, answers: list[list[Said]]) -> Engine:
