@@ -99,7 +99,10 @@ def _cells(row: Row) -> tuple[str, ...]:
     spread = f"{_shown(min(row.samples))}–{_shown(max(row.samples))}" if row.samples else "quoted"
     ratio, ratios = "", ""
     if row.ratio is not None:
-        ratio, ratios = f"{_shown(row.ratio)} ×", f"{_shown(min(row.ratios))}–{_shown(max(row.ratios))}"
+        ratio, ratios = (
+            f"{row.ratio:.3f} ×" if row.ratio < 2 else f"{_shown(row.ratio)} ×",
+            f"{_shown(min(row.ratios))}–{_shown(max(row.ratios))}",
+        )
     target = "" if case.target is None else _shown_target(case.target, case.unit)
     return (case.name, f"{_shown(found)} {case.unit}", spread, ratio, ratios, target, met)
 

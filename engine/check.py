@@ -151,8 +151,9 @@ class _Wiring:
             if family not in self.readers:
                 yield Finding(
                     "info", "result", family,
-                    f"family {family!r} is a result: {_listed([one.name for one in writers])} {'writes' if len(writers) == 1 else 'write'} it and no "
-                    f"suggestor reads it. If one should, add it to that one's reads",
+                    f"family {family!r} is a result: {_listed([one.name for one in writers])} "
+                    f"{'writes' if len(writers) == 1 else 'write'} it and no suggestor reads it. "
+                    f"If one should, add it to that one's reads",
                 )  # fmt: skip
 
     def _unwritten(self) -> set[str]:

@@ -130,7 +130,7 @@ class Promoter:
         shelf = self.context._shelves.get(name)
         if shelf is None:
             shelf = self.context._shelf_of(name, family.key)
-        known = shelf.get(draft.id, shelf.size)
+        known = shelf.offer(draft)
         if known is not None:
             if known.sha256 == draft.sha256:
                 return
@@ -138,7 +138,7 @@ class Promoter:
             if found is None:
                 return
             draft = found
-        shelf.append(draft)
+            shelf.append(draft)
         cycle.facts.append(draft)
         cycle.places.append(at)
         cycle.fresh.add(name)

@@ -37,6 +37,8 @@ class Family:
     max_bytes: int
     fields: int
     """How many fields a payload has."""
+    all_given: set[str]
+    """The names of its fields: what a payload that was given all of them says it was given."""
     joins: bool
     """The class defines `join`: its facts can be revised."""
     mutable: bool

@@ -88,6 +88,7 @@ class Payload(BaseModel):
             on_conflict,
             max_bytes,
             len(cls.model_fields),
+            set(cls.model_fields),
             cls.join is not Payload.join,
             mutable,
             unordered,

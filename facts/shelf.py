@@ -65,6 +65,23 @@ class Shelf:
         self._store = _prefix(store, self.size)
         self.append(fact)
 
+    def offer(self, fact: Fact[Any]) -> Fact[Any] | None:
+        """Adds a fact unless something is known under its id; returns what is."""
+        store = self._store
+        with store.lock:
+            position = self.size
+            if len(store.facts) == position:
+                before = store.index.setdefault(fact.id, position)
+                if before != position:
+                    return store.facts[before]
+                store.facts.append(fact)
+                self.size = position + 1
+                return None
+        known = self.get(fact.id, self.size)
+        if known is None:
+            self.append(fact)
+        return known
+
     def size_at(self, cycle: int) -> int:
         """Returns how many of the facts were promoted in this cycle or before it."""
         size = self.size

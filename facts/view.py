@@ -153,21 +153,25 @@ class View:
         for reason in because:
             if isinstance(reason, Fact):
                 family, id = reason.payload.__family__.name, reason.id
-                ref = f"{family}:{id}"
+                refs.append(f"{family}:{id}")
+                if reason.cycle <= last and (reads is None or family in reads):
+                    shelf = shelves.get(family)
+                    if shelf is not None and shelf.get(id, shelf.size) is reason:
+                        continue  # nearly always: it was handed out by this very view
             else:
-                ref = str(reason)
-                family, _, id = ref.partition(":")
-            refs.append(ref)
-            if reads is not None and family not in reads:
-                problem = problem or (
-                    f"rests on {ref!r:.100}, whose family {self.suggestor!r} does not declare in its reads"
-                )
-                continue
-            shelf = shelves.get(family)
-            known = None if shelf is None else shelf.get(id, shelf.size)
-            if known is None or (known.cycle > last and (shelf is None or shelf.get(id, shelf.size_at(last)) is None)):
-                problem = problem or f"rests on {ref!r:.100}, which is not known"
+                refs.append(str(reason))
+            problem = problem or self._problem_with(refs[-1])
         return tuple(refs), problem
+
+    def _problem_with(self, ref: str) -> str | None:
+        """Returns what is wrong with a ref as a reason, or None."""
+        family, _, id = ref.partition(":")
+        if self._reads is not None and family not in self._reads:
+            return f"rests on {ref!r:.100}, whose family {self.suggestor!r} does not declare in its reads"
+        shelf = self._shelves.get(family)
+        if shelf is None or shelf.get(id, shelf.size_at(self.cycle - 1)) is None:
+            return f"rests on {ref!r:.100}, which is not known"
+        return None
 
     def take_handed(self) -> tuple[Ref, ...]:
         """Returns the refs of what was handed out since the last call, each once (for the engine)."""
