@@ -90,14 +90,20 @@ class JsonLinesStore:
     def read(self, run: RunId, start: int = 0) -> Iterator[Record]:
         """Yields the records of a run from number `start` on, each checked against its digest."""
         self._refresh()
+        batches = list(self._batches.get(run, ()))
+        if batches:
+            with self._open() as file:
+                yield from self._read_from(file, run, batches, start)
+
+    def _read_from(self, file: BinaryIO, run: RunId, batches: list[_Batch], start: int) -> Iterator[Record]:
         seq = 0
-        for batch in list(self._batches.get(run, ())):
+        for batch in batches:
             if batch.seq != seq:
                 raise Broken(
                     run, seq, f"{self.path}, line {batch.line}", f"event {batch.seq} stands where it should be"
                 )
             if batch.seq + batch.events > start or not batch.events:  # lines without any event are damage: tell it
-                for place, record in enumerate(self._read_batch(batch)):
+                for place, record in enumerate(self._read_batch(file, batch)):
                     if batch.seq + place >= start:
                         yield record
             seq += batch.events
@@ -210,7 +216,8 @@ class JsonLinesStore:
     def _is_damage(self, end: int) -> bool:
         """Tells damage from tearing: a torn batch has whole and sound lines, then perhaps a piece of one."""
         try:
-            list(read_batch(enumerate(self._read_lines(self._end, end))))
+            with self._open() as file:
+                list(read_batch(enumerate(_read_lines(file, self._end, end))))
         except BadLine as error:
             return error.problem != MISSING_COMMIT
         return False
@@ -221,20 +228,20 @@ class JsonLinesStore:
         self._batches.setdefault(run, []).append(batch)
         self._end, self._lines, self._last = end.position, end.lines, run
 
-    def _read_lines(self, start: int, end: int) -> list[bytes]:
-        with self._open() as file:
-            file.seek(start)
-            lines = file.read(end - start).split(b"\n")
-        return lines if lines[-1] else lines[:-1]
-
-    def _read_batch(self, batch: _Batch) -> Iterator[Record]:
+    def _read_batch(self, file: BinaryIO, batch: _Batch) -> Iterator[Record]:
         try:
-            for _, record in read_batch(enumerate(self._read_lines(batch.start, batch.end), batch.line)):
+            for _, record in read_batch(enumerate(_read_lines(file, batch.start, batch.end), batch.line)):
                 yield record
         except BadLine as error:
             yield from error.sound[: max(0, batch.events - 1)]
             place = min(error.event, max(0, batch.events - 1))  # a damaged commit line is told of the last event
             raise Broken(batch.run, batch.seq + place, str(self.path), str(error)) from None
+
+
+def _read_lines(file: BinaryIO, start: int, end: int) -> list[bytes]:
+    file.seek(start)
+    lines = file.read(end - start).split(b"\n")
+    return lines if lines[-1] else lines[:-1]
 
 
 def _whose(commit: bytes, run: RunId | None, seq: int | None) -> tuple[RunId | None, int | None]:
