@@ -42,7 +42,7 @@ def commit(run: Run, cycle: Cycle, decided: Sequence[GateDecided] = ()) -> Stop 
         stop = stop or violated
     ran = tuple(_in_order(run, cycle))
     rejections = tuple(rejection for _, rejection in cycle.rejections)
-    event = CycleCommitted(cycle.number, ran, tuple(cycle.facts), rejections, cycle.tokens, cycle.cost)
+    event = CycleCommitted(cycle.number, ran, cycle.facts, rejections, cycle.tokens, cycle.cost)
     append(run, [*decided, event, *(GateOpened(parked) for _, parked in cycle.parked)], cycle)
     run.head = cycle.number + 1
     if not run.context._order.keys() >= cycle.fresh:
@@ -88,7 +88,7 @@ def check_convergence(run: Run) -> Stop | None:
     stop = _check(run, cycle, "convergence", everything=True)
     if stop is None:
         return None
-    append(run, [CycleCommitted(cycle.number, (), tuple(cycle.facts))], cycle)
+    append(run, [CycleCommitted(cycle.number, (), cycle.facts)], cycle)
     run.context._order.update(dict.fromkeys(fact.family for fact in cycle.facts))
     run.head = cycle.number + 1
     return stop
@@ -138,8 +138,7 @@ def _check_structure(run: Run, cycle: Cycle) -> Stop | None:
     run.abandon(cycle.number - 1)
     for _, parked in cycle.parked:
         run.promoter.parked.pop(parked.gate, None)
-    cycle.facts.clear()
-    cycle.places.clear()
+    cycle.facts, cycle.places = [], []  # not cleared: the list may be that of somebody's inputs
     cycle.parked.clear()
     return _violate(run, cycle, broken, violation)
 
@@ -184,5 +183,5 @@ def ask_goals(run: Run, cycle: int, fresh: Set[str] = frozenset()) -> Stop | Non
 
 
 def _remember(run: Run, cycle: Cycle) -> None:
-    run.recent.append(frozenset([fact.by for fact in cycle.facts]))
+    run.recent.append(frozenset([fact.by for fact in cycle.facts]) if cycle.ended else frozenset())
     del run.recent[:-RECENT]

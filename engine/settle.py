@@ -56,9 +56,9 @@ def _open(run: Run, decisions: tuple[Decision, ...]) -> Stop | None:
     if not (context._inputs or context._lost or decisions) and trail.cycle >= 0:
         return None
     cycle = Cycle(run.head)
-    for fact in context._inputs:
-        cycle.facts.append(fact)
-        cycle.fresh.add(fact.family)
+    cycle.facts, cycle.fresh = context._inputs, set(context._fresh)
+    if decisions or run.plan.invariants:  # there may be more to come; else a million inputs need no copying
+        cycle.facts = list(cycle.facts)
     cycle.places = [FIRST] * len(cycle.facts)
     cycle.rejections.extend((FIRST, lost) for lost in context._lost)
     for at, decision in enumerate(decisions):
@@ -70,7 +70,7 @@ def _open(run: Run, decisions: tuple[Decision, ...]) -> Stop | None:
     run.promoter.promote_notes(cycle)
     stop = commit(run, cycle, [GateDecided(decision) for decision in decisions])
     if trail.cycle == cycle.number:  # else nothing was committed, and the inputs still wait
-        context._inputs, context._lost = [], []
+        context._settle_inputs()
     return stop
 
 

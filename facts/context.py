@@ -35,13 +35,15 @@ class Context:
     A context only grows. `copy` costs nothing however much is known, and neither copy sees what is added to the other.
     """
 
-    __slots__ = ("_inputs", "_lost", "_order", "_shelves", "_trail")
+    __slots__ = ("_fresh", "_inputs", "_lost", "_order", "_shared", "_shelves", "_trail")
 
     def __init__(self) -> None:
         self._shelves: dict[str, Shelf] = {}
         self._order: dict[str, None] = {}  # families as they came, whoever was faster to propose
         self._inputs: list[Fact[Any]] = []  # said since the last run, in order
         self._lost: list[Rejection] = []  # said since the last run, and contested
+        self._fresh: set[str] = set()  # the families of what was said
+        self._shared = False  # a copy holds the same three, so they are copied before they change
         self._trail = Trail()
 
     # --- saying -----------------------------------------------------------------------------------------------------
@@ -168,7 +170,8 @@ class Context:
         other = Context()
         other._shelves = {name: shelf.copy() for name, shelf in self._shelves.items()}
         other._order = dict(self._order)
-        other._inputs, other._lost = list(self._inputs), list(self._lost)
+        other._inputs, other._lost, other._fresh = self._inputs, self._lost, self._fresh
+        self._shared = other._shared = True
         other._trail = self._trail.copy()
         return other
 
@@ -210,8 +213,20 @@ class Context:
             )  # fmt: skip
         shelf.append(said)
         self._order.setdefault(said.family)
+        self._own()
         self._inputs.append(said)
+        self._fresh.add(said.family)
         return said
+
+    def _own(self) -> None:
+        """Makes what was said since the last run this context's own, before it changes."""
+        if self._shared:
+            self._inputs, self._lost, self._fresh = list(self._inputs), list(self._lost), set(self._fresh)
+            self._shared = False
+
+    def _settle_inputs(self) -> None:
+        """Notes that a cycle has taken in what was said."""
+        self._inputs, self._lost, self._fresh, self._shared = [], [], set(), False
 
     def _restage(self) -> None:
         """Puts inputs that no cycle has taken in back on their shelves, to wait for the next run."""
@@ -221,6 +236,7 @@ class Context:
                 shelf.append(fact)
 
     def _contest(self, known: Fact[Any], lost: Fact[Any]) -> None:
+        self._own()
         self._lost.append(
             Rejection(
                 known.ref, known.key, known.version, lost.by, lost.cycle, lost.confidence, lost.because, "contested",

@@ -95,3 +95,21 @@ def test_a_converged_context_run_again_executes_nothing(world: World) -> None:
 
         assert again.cycles == 0
         assert first.context == again.context
+
+
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
+@given(world=worlds())
+def test_a_run_does_not_change_the_context_that_it_is_given(world: World) -> None:
+    """Neither what is known nor what waits to be taken in; nor does adding to one of the two reach the other."""
+    given_one, untouched = context_of(world), context_of(world)
+    result = anyio.run(partial(engine_of(world).run, given_one, **FIXED))
+    log = result.log.to_bytes("fixed")
+    given_one.add(Plain(value=8, depth=0), id="after")
+    untouched.add(Plain(value=8, depth=0), id="after")
+
+    assert untouched == given_one
+    assert untouched.inputs == given_one.inputs
+    assert result.context.find("world-plain:after") is None
+    assert log == result.log.to_bytes("fixed")
+    again = anyio.run(partial(engine_of(world).run, context_of(world), **FIXED))
+    assert log == again.log.to_bytes("fixed")

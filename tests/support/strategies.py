@@ -15,6 +15,7 @@ import anyio.lowlevel
 from hypothesis import strategies as st
 
 from quiesce.engine import ANY, Budget, Engine, Gate, Proposal, Violation, invariant, propose, suggestor
+from quiesce.engine.invariant import Invariant, When
 from quiesce.facts import All, Contested, Context, Fact, Failure, Payload, Rejected, View
 
 
@@ -97,8 +98,8 @@ class World:
     """A gate for whatever has little confidence."""
     cycles: int
     facts: int
-    guarded: bool
-    """An invariant that some worlds break."""
+    guarded: When | None
+    """When an invariant is asked that some worlds break, if there is one."""
 
 
 def worlds() -> st.SearchStrategy[World]:
@@ -124,7 +125,7 @@ def worlds() -> st.SearchStrategy[World]:
         unsure=st.sampled_from([False, False, True]),
         cycles=st.sampled_from([3, 8, 12]),
         facts=st.sampled_from([10, 60, 60]),
-        guarded=st.sampled_from([False, False, True]),
+        guarded=st.sampled_from([None, None, None, "commit", "cycle", "convergence"]),
     )
 
 
@@ -149,7 +150,7 @@ def engine_of(world: World, lookahead: int | None = None, pauses: Iterable[int] 
     """Returns an engine for a world; an async member waits as many checkpoints as `pauses` says, one after another."""
     engine = Engine(
         gates=_gates(world),
-        invariants=[_not_too_many] if world.guarded else [],
+        invariants=[] if world.guarded is None else [_not_too_many(world.guarded)],
         budget=Budget(cycles=world.cycles, facts=world.facts),
         lookahead=lookahead,
     )
@@ -164,10 +165,15 @@ def _gates(world: World) -> list[Gate]:
     return [*gates, Gate("unsure", below_confidence=0.3)] if world.unsure else gates
 
 
-@invariant(reads=[Plain, Highest], on="commit")
-def _not_too_many(view: View) -> Violation | None:
-    new = [*view.new(Plain), *view.new(Highest)]
-    return Violation("three at once", [fact.ref for fact in new]) if len(new) > 2 else None
+def _not_too_many(on: When) -> Invariant:
+    @invariant(reads=[Plain, Highest], on=on)
+    def not_too_many(view: View) -> Violation | None:
+        known = (
+            [*view.all(Plain), *view.all(Highest)] if on == "convergence" else [*view.new(Plain), *view.new(Highest)]
+        )
+        return Violation("three at once", [fact.ref for fact in known]) if len(known) > 2 else None
+
+    return not_too_many
 
 
 def _suggestor_of(place: int, member: Member, ticks: Iterator[int]) -> Any:
