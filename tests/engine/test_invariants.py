@@ -1,6 +1,7 @@
 """Holds invariants to their three moments: before a commit, with each cycle, and at the claim to have converged."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -19,6 +20,9 @@ from quiesce.engine import (
 )
 from quiesce.facts import Context, Fact, FactLog, Payload, View, Violated, replay, verify
 from quiesce.facts.event import CycleCommitted
+
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 class Ticket(Payload, key="seeds", family="invariants-ticket"):
@@ -251,3 +255,16 @@ async def test_a_run_goes_on_after_a_violation_once_the_invariant_is_gone() -> N
     mended = await Engine([plan, review]).resume(broken)
 
     assert (["bad"], True) == (list(mended.context.of(Review)), isinstance(mended.stop, Converged))
+
+
+@pytest.mark.parametrize("on", ["commit", "cycle", "convergence"])
+def test_a_violation_by_an_input_leaves_the_context_that_was_given_alone(on: str) -> None:
+    """What the engine says of it stands in the run's context; the input waits in the caller's as before."""
+    context = Context()
+    said = context.add(Ticket(text="bad"), id="t")
+    engine = Engine([plan], invariants=[no_bad(Ticket, on)])
+    first = engine.run_sync(context, run_id="r", seed=1, started=NOON)
+    again = engine.run_sync(context, run_id="r", seed=1, started=NOON)
+
+    assert ((said,), [said]) == (context.inputs, list(context))
+    assert first.log.to_bytes("r") == again.log.to_bytes("r")
