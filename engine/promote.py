@@ -58,7 +58,8 @@ class Promoter:
     def promote_rest(self, cycle: Cycle) -> None:
         """Promotes all that a complete cycle proposes and that was not promoted early, then the diagnostics."""
         weighed: list[tuple[Place, Fact[Any]]] = []
-        early, promote = cycle.early, self._promote
+        early = cycle.early
+        promote = self._promote if self.gates or self.context._trail.declined else self._keep
         for place in sorted(cycle.ended):
             for at, answer in enumerate(cycle.ended[place], place_of(place, 0)):
                 if isinstance(answer, Fact):

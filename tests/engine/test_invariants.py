@@ -21,7 +21,6 @@ from quiesce.engine import (
 from quiesce.facts import Context, Fact, FactLog, Payload, View, Violated, replay, verify
 from quiesce.facts.event import CycleCommitted
 
-
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
