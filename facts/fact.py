@@ -26,7 +26,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029\ud800-\udfff]")
 class _Fields(Generic[P_co]):
     """The slots of a fact. To fill them here and then change the class is much faster than a frozen dataclass."""
 
-    __slots__ = ("because", "by", "confidence", "cycle", "id", "payload", "sha256")
+    __slots__ = ("_ref", "because", "by", "confidence", "cycle", "id", "payload", "sha256")
 
     def __init__(
         self, payload: P_co, id: str, by: str, cycle: int, confidence: float, because: tuple[Ref, ...], sha256: bytes
@@ -38,6 +38,7 @@ class _Fields(Generic[P_co]):
         self.confidence = confidence
         self.because = because
         self.sha256 = sha256
+        self._ref: Ref | None = None  # made when first asked for, then shared by all that rest on this fact
 
 
 class Fact(_Fields[P_co]):
@@ -67,7 +68,11 @@ class Fact(_Fields[P_co]):
 
     @property
     def ref(self) -> Ref:
-        return f"{self.payload.__family__.name}:{self.id}"  # type: ignore[union-attr,return-value]  # as above; no call for a NewType
+        ref = self._ref
+        if ref is None:
+            ref = Ref(f"{self.family}:{self.id}")
+            object.__setattr__(self, "_ref", ref)
+        return ref
 
     @property
     def digest(self) -> str:

@@ -152,11 +152,11 @@ class View:
         reads, shelves, last = self._reads, self._shelves, self.cycle - 1
         for reason in because:
             if isinstance(reason, Fact):
-                family, id = reason.payload.__family__.name, reason.id
-                refs.append(f"{family}:{id}")
+                refs.append(reason.ref)
+                family = reason.payload.__family__.name
                 if reason.cycle <= last and (reads is None or family in reads):
                     shelf = shelves.get(family)
-                    if shelf is not None and shelf.get(id, shelf.size) is reason:
+                    if shelf is not None and shelf.get(reason.id, shelf.size) is reason:
                         continue  # nearly always: it was handed out by this very view
             else:
                 refs.append(str(reason))
