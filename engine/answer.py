@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Set
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, cast
 
@@ -28,6 +28,8 @@ class Refusal:
     payload: Payload
     id: str | None
     because: tuple[Ref, ...]
+    grounded: bool
+    """What it rests on is known."""
     reason: str
 
 
@@ -50,7 +52,8 @@ class Outcome:
     answers: list[Answer]
     failed: bool = False
     tokens: int = 0
-    cost: float = 0.0
+    costs: list[float] = field(default_factory=list)
+    """One for each proposal that reports any; added up in the end, since a sum of floats depends on its order."""
     seconds: float = 0.0
     attempts: int = 1
 
@@ -65,6 +68,8 @@ class Invocation:
     """Its place among the invocations of this suggestor in this cycle."""
     view: View
     trigger: Fact[Any] | None
+    attempts: int = 0
+    """How often it has been called."""
 
 
 def collect(invocation: Invocation, result: Any) -> Outcome:
@@ -122,17 +127,20 @@ def _take(
     """Adds one thing that a suggestor returned or yielded, and returns what it rests on."""
     suggestor, trigger = invocation.suggestor, invocation.trigger
     problem: str | None = None
+    grounded = True
     payload, id, confidence, because = item, None, 1.0, None
     if item.__class__ is Proposal:
         payload, id, because, confidence = item.payload, item.id, item.because, item.confidence
         outcome.tokens += item.tokens
-        outcome.cost += item.cost
+        if item.cost:
+            outcome.costs.append(item.cost)
     family = suggestor.families.get(payload.__class__)
     if because is not None:
         grounds, problem = invocation.view.ground(because)
+        grounded = problem is None
     else:
         grounds = (trigger.ref,) if trigger is not None else invocation.view.take_handed() or before
-    if id is None and alone and trigger is not None and payload.__class__ in suggestor.keeps_id:
+    if id is None and alone and trigger is not None and (family is None or payload.__class__ in suggestor.keeps_id):
         id = trigger.id
     if family is None:
         if not isinstance(payload, Payload):
@@ -151,7 +159,7 @@ def _take(
             return grounds
         except FactError as error:
             problem = str(error)
-    outcome.answers.append(Refusal(payload, id, grounds, problem))
+    outcome.answers.append(Refusal(payload, id, grounds, grounded, problem))
     return grounds
 
 

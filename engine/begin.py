@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ..facts import Context, FactLog
@@ -10,9 +11,12 @@ from ..facts.event import ContextCarried, Parent, RunStarted
 from ..facts.shelf import Shelved
 from ..facts.trail import Trail
 from ..facts.view import Moment
+from .budget import Budget
 from .clock import Clock
 from .errors import EngineError
 from .executor import Executor
+from .goal import Goal
+from .graph import Graph
 from .observe import Speaker, Teller
 from .promote import Promoter
 from .run import Plan, Run
@@ -85,3 +89,46 @@ def _carry(context: Context) -> ContextCarried:
         tuple(trail.gates.values()),
         tuple(lost for losers in trail.losers.values() for lost in losers),
     )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Had:
+    """What a run was last started or resumed with, read back from its log."""
+
+    budget: Budget | None
+    packs: tuple[str, ...] | None
+    goals: tuple[str, ...]
+    stop_when_met: bool
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> Had:
+        """Returns what the settings in a log say; what they do not say is left to the engine."""
+        limits, packs = settings.get("budget"), settings.get("packs")
+        return cls(
+            Budget(**limits) if isinstance(limits, dict) else None,
+            tuple(packs) if packs is not None else None,
+            tuple(settings.get("goals", ())),
+            bool(settings.get("stop_when_met", False)),
+        )
+
+    def find_goals(self, known: Sequence[Goal]) -> tuple[Goal, ...]:
+        """Returns the goals that the run had, from those at hand."""
+        by_name = {goal.name: goal for goal in known}
+        missing = [name for name in self.goals if name not in by_name]
+        if missing:
+            raise EngineError(
+                f"the run has goals that are not at hand: {', '.join(missing)}. "
+                f"Write: engine.resume(…, goals=[{', '.join(self.goals)}]), or goals=[] to go on without"
+            )
+        return tuple(by_name[name] for name in self.goals)
+
+
+def check_cast(run: str, cast: Sequence[str], graph: Graph) -> None:
+    """Raises EngineError if a run had suggestors that do not take part now."""
+    present = {one.name for one in graph.suggestors}
+    missing = [name for name in cast if name not in present]
+    if missing:
+        raise EngineError(
+            f"run {run} was made with suggestors that this engine does not have: {', '.join(missing)}. "
+            f"Register them, or write: engine.resume(…, accept_changes=True) to go on without"
+        )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
+from dataclasses import replace
 
 from ..facts import StoreError, Violated
-from ..facts.event import CycleCommitted, Event, GateDecided, GateOpened, RunStopped
+from ..facts.event import CycleCommitted, Event, GateDecided, GateOpened, RunStarted, RunStopped
 from ..facts.fold import advance
 from .cycle import LAST, Cycle
 from .goal import Met
@@ -35,7 +36,9 @@ def commit(run: Run, cycle: Cycle, decided: Sequence[GateDecided] = ()) -> Stop 
     if stop is not None:
         return stop
     stop = _check_structure(run, cycle)
-    if stop is None:
+    if stop is not None:  # nothing of the cycle stands: its gates stay open, and who ran has still to be heard
+        decided, cycle.seen = (), {}
+    else:
         if cycle.conflicts:
             stop = min(cycle.conflicts, key=lambda conflict: conflict[0])[1]
         violated = _check(run, cycle, "cycle")
@@ -43,7 +46,7 @@ def commit(run: Run, cycle: Cycle, decided: Sequence[GateDecided] = ()) -> Stop 
     ran = tuple(_in_order(run, cycle))
     rejections = tuple(rejection for _, rejection in cycle.rejections)
     event = CycleCommitted(cycle.number, ran, cycle.facts, rejections, cycle.tokens, cycle.cost)
-    append(run, [*decided, event, *(GateOpened(parked) for _, parked in cycle.parked)], cycle)
+    append(run, [event, *decided, *(GateOpened(parked) for _, parked in cycle.parked)], cycle)
     run.head = cycle.number + 1
     if not run.context._order.keys() >= cycle.fresh:
         run.context._order.update(dict.fromkeys(fact.family for fact in cycle.facts))
@@ -54,12 +57,12 @@ def commit(run: Run, cycle: Cycle, decided: Sequence[GateDecided] = ()) -> Stop 
 def append(run: Run, events: Sequence[Event], cycle: Cycle | None = None, *, tell_others: bool = True) -> None:
     """Appends events to the log, folds them into the trail and tells whoever listens."""
     trail = run.context._trail
-    seq = trail.seq
+    seq = 0 if isinstance(events[0], RunStarted) else trail.seq  # a run may go on from a context of another run
     beside = None
     if cycle is not None and cycle.took:
         beside = {"took": {name: [round(seconds, 6), attempts] for name, (seconds, attempts) in cycle.took.items()}}
     try:
-        run.log.append(run.id, events, beside)
+        run.log.append(run.id, events, beside, seq=seq)
     except (StoreError, OSError) as error:
         raise NotKept(run.id, seq, events, str(error)) from error
     trail.home, trail.digest = run.log.store, run.log.digest_of(run.id)
@@ -67,7 +70,8 @@ def append(run: Run, events: Sequence[Event], cycle: Cycle | None = None, *, tel
         advance(trail, event, run.id, cycle.seen if cycle is not None and isinstance(event, CycleCommitted) else {})
     if run.plan.observers and tell_others:
         for place, event in enumerate(events):
-            tell(run.plan.observers, Committed(run.id, seq + place, event))
+            told = replace(event, root=run.log.root_of(run.id)) if isinstance(event, RunStopped) else event
+            tell(run.plan.observers, Committed(run.id, seq + place, told))
     if run.speaker.info and cycle is not None:
         committed = next(event for event in events if isinstance(event, CycleCommitted))
         run.speaker.committed(committed, sum(seconds for seconds, _ in cycle.took.values()))
@@ -163,8 +167,8 @@ def _violate(run: Run, cycle: Cycle, invariant: Invariant, violation: Violation)
     note = Violated(
         invariant=invariant.name, on=invariant.on, cycle=cycle.number, reason=violation.reason, refs=refs
     )  # fmt: skip
+    run.abandon(cycle.number)  # what was promoted ahead of this cycle is not known yet, and must not stand before it
     known = tuple(fact.ref for ref in refs if (fact := run.context.find(ref)) is not None)
-    run.abandon(cycle.number)  # what was promoted ahead of this cycle must not stand before what it says
     run.promoter.say(cycle, LAST, note, known)
     return InvariantViolated(invariant.name, invariant.on, violation.reason, refs)
 

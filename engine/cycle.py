@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import fsum
+from sys import float_info
 from typing import Any
 
 from ..facts import Contested, Fact, Payload
@@ -37,7 +39,7 @@ class Cycle:
     ended: dict[int, Sequence[Answer]] = field(default_factory=dict)
     """What each suggestor answered, by place."""
     tokens: int = 0
-    cost: float = 0.0
+    costs: list[float] = field(default_factory=list)
     seen: dict[str, Seen] = field(default_factory=dict)
     """Who ran, and what they were shown."""
     early: set[str] = field(default_factory=set)
@@ -56,3 +58,11 @@ class Cycle:
     """Families in which something is new."""
     took: dict[str, tuple[float, int]] = field(default_factory=dict)
     """Seconds and attempts by suggestor, for what stands beside the log."""
+
+    @property
+    def cost(self) -> float:
+        """What its suggestors reported, rounded once, so that it does not matter who ended first."""
+        try:
+            return fsum(self.costs)
+        except OverflowError:
+            return float_info.max

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -13,7 +14,7 @@ import anyio
 from ..facts import Context, FactLog, RunId, StoreError
 from ..facts.event import RunResumed
 from ..facts.view import Moment
-from .begin import ExecutorFactory, begin, go_on, settings_of
+from .begin import ExecutorFactory, Had, begin, check_cast, go_on, settings_of
 from .budget import Budget
 from .cancel import CancelSwitch
 from .clock import Clock, RealClock
@@ -77,6 +78,8 @@ class Engine:
         self._suggestors: dict[str, Suggestor] = {}
         self._graphs: dict[tuple[str, ...] | None, Graph] = {}
         self._executor: ExecutorFactory = lambda clock, teller: Tasks(clock, self.limit, teller)
+        if isinstance(suggestors, Suggestor) or not isinstance(suggestors, Iterable):
+            raise InvalidOption("suggestors", suggestors, "a list. Write: Engine([…])")
         for one in suggestors:
             self.register(one)
 
@@ -242,8 +245,6 @@ class Engine:
                 print(committed.event)
         stream.result.stop
         ```
-
-        `async for committed in engine.stream(context)` does too, where the loop is not left early.
         """
         return Stream(partial(self.run, context), options)
 
@@ -255,8 +256,9 @@ class Engine:
         log: FactLog | None = None,
         budget: Budget | None = None,
         packs: Iterable[str] | None = None,
-        goals: Iterable[Goal] = (),
-        stop_when_met: bool = False,
+        goals: Iterable[Goal] | None = None,
+        stop_when_met: bool | None = None,
+        accept_changes: bool = False,
         now: datetime | None = None,
         observers: Iterable[Observer] = (),
         cancel: CancelSwitch | None = None,
@@ -264,15 +266,26 @@ class Engine:
         """Goes on with a run that stopped: decides gates, takes in what was added meanwhile, and settles again.
 
         `run` is its result, whose context may have been added to, or its id in a `log`. Gates that have expired by
-        `now` take their defaults.
+        `now` take their defaults. Budget, packs and goals are those that the run had, unless others are given.
 
         Raises:
             GateError: a gate is unknown or already decided; nothing was changed.
+            EngineError: the run had suggestors or goals that are not at hand here. `accept_changes` goes on without
+                such suggestors; `goals=[]` goes on without goals.
         """
         if isinstance(decisions, (Approve, Reject)):
             raise InvalidOption("decisions", decisions, "a list of Approve(…) and Reject(…)")
         context, kept, name = self._reopen(run, log)
-        plan = self._plan(budget, packs, goals, stop_when_met, observers)
+        had = Had.of(context.trail.settings)
+        plan = self._plan(
+            budget if budget is not None else had.budget,
+            packs if packs is not None else had.packs,
+            goals if goals is not None else had.find_goals(run.asked if isinstance(run, Result) else ()),
+            stop_when_met if stop_when_met is not None else had.stop_when_met,
+            observers,
+        )
+        if not accept_changes and packs is None:  # other packs are other suggestors, on purpose
+            check_cast(name, context.trail.cast, plan.graph)
         first = kept.started(name)
         moment = Moment(name, first.seed, with_zone(now) if now is not None else self.clock.now())
         chosen = tuple(decide(context.trail, list(decisions), moment.now))
@@ -291,6 +304,9 @@ class Engine:
                     f"Nothing was changed; resume its latest result, or resume it by its id: "
                     f"engine.resume({run.run_id!r}, log=log)"
                 )
+            trail, point = run.context.trail, kept.point(run.run_id, ours)
+            if point is None or (trail.home is not kept.store and point.digest != trail.digest):
+                raise EngineError(f"run {run.run_id} in this log is not the one of this result. Nothing was changed")
             return run.context.copy(), kept, run.run_id
         if log is None:
             raise EngineError(f"to resume run {run!r} by its id its log is needed. Write: engine.resume(run, log=log)")
@@ -312,6 +328,8 @@ class Engine:
         self, budget: Budget | None, packs: Iterable[str] | None, goals: Iterable[Goal], stop_when_met: bool,
         observers: Iterable[Observer],
     ) -> Plan:  # fmt: skip
+        if budget is not None and not isinstance(budget, Budget):
+            raise InvalidOption("budget", budget, "a Budget. Write: budget=Budget(facts=…)")
         if isinstance(packs, str):
             raise InvalidOption("packs", packs, f"a set of names. Write: packs={{{packs!r}}}")
         chosen = None if packs is None else tuple(sorted(set(packs)))
@@ -350,7 +368,7 @@ class Engine:
             if cancel is not None:
                 cancel._detach(run)
             tell_end(run.plan.observers, RunEnded(run.id, raised))
-        return Result(run.id, run.context, run.log, stop, dict(run.goals))
+        return Result(run.id, run.context, run.log, stop, dict(run.goals), run.plan.goals)
 
 
 async def _as_stream(contexts: Iterable[Context] | AsyncIterable[Context]) -> AsyncIterator[Context]:
@@ -363,8 +381,7 @@ async def _as_stream(contexts: Iterable[Context] | AsyncIterable[Context]) -> As
 
 
 def _run_here(work: Callable[[], Awaitable[Result]], name: str) -> Result:
-    try:
+    with suppress(RuntimeError):  # there is no loop, so this is the place to make one
         anyio.get_current_task()
-    except RuntimeError:  # there is no loop, so this is the place to make one
-        return anyio.run(work)
-    raise InLoop(name)
+        raise InLoop(name)
+    return anyio.run(work)

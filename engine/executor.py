@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Coroutine, Generator
+from contextvars import Context, copy_context
 from types import TracebackType
 from typing import Any, Protocol, Self, cast
 
@@ -209,19 +210,23 @@ class Tasks:
         invocation: Invocation | None = first
         try:
             while invocation is not None:
-                call = self._call(invocation)
+                call, variables = self._call(invocation), copy_context()
                 try:
-                    waits_for = call.send(None)
+                    waits_for = variables.run(call.send, None)
                 except StopIteration as end:
                     self._end(invocation, end.value)
                     invocation = self._next_due()
                     continue
                 self._spawn(workers=2)
-                self._end(invocation, await _Rest(call, waits_for))
+                self._end(invocation, await _Rest(call, variables, waits_for))
                 self._spawn()
                 invocation = None
-        except anyio.get_cancelled_exc_class():
-            raise
+        except anyio.get_cancelled_exc_class() as error:
+            if self._leaving or invocation is None or anyio.current_effective_deadline() == float("-inf"):
+                raise
+            self._end(invocation, failed(invocation, error))  # somebody cancelled this one task: its failure, not ours
+            _uncancel()
+            self._spawn()
         except BaseException as error:  # noqa: BLE001  KeyboardInterrupt and its like end the run, from its own task
             self._fatal = error
         self._ring()
@@ -241,15 +246,15 @@ class Tasks:
 
 
 class _Rest:
-    """The rest of a coroutine whose first step has been taken."""
+    """The rest of a coroutine whose first step has been taken, in context variables of its own."""
 
-    __slots__ = ("_call", "_waits_for")
+    __slots__ = ("_call", "_variables", "_waits_for")
 
-    def __init__(self, call: Coroutine[Any, Any, Outcome], waits_for: Any) -> None:
-        self._call, self._waits_for = call, waits_for
+    def __init__(self, call: Coroutine[Any, Any, Outcome], variables: Context, waits_for: Any) -> None:
+        self._call, self._variables, self._waits_for = call, variables, waits_for
 
     def __await__(self) -> Generator[Any, Any, Outcome]:
-        call, waits_for = self._call, self._waits_for
+        call, run, waits_for = self._call, self._variables.run, self._waits_for
         try:
             while True:
                 try:
@@ -258,9 +263,9 @@ class _Rest:
                     call.close()
                     raise
                 except BaseException as error:  # noqa: BLE001  it is the call's to deal with
-                    waits_for = call.throw(error)
+                    waits_for = run(call.throw, error)
                 else:
-                    waits_for = call.send(given)
+                    waits_for = run(call.send, given)
         except StopIteration as end:
             return cast(Outcome, end.value)
 
@@ -274,3 +279,10 @@ def is_being_cancelled() -> bool:
     except RuntimeError:
         return True  # not asyncio: there nobody can raise a cancellation by mistake
     return task is not None and task.cancelling() > 0
+
+
+def _uncancel() -> None:
+    """Takes back a cancellation of this task alone, which anyio would take for one of its whole group."""
+    task = asyncio.current_task()
+    while task is not None and task.cancelling():
+        task.uncancel()

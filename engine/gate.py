@@ -9,7 +9,7 @@ from hashlib import sha256
 from typing import Any, Literal
 
 from ..facts import Decided, Payload
-from ..facts.fact import Ref
+from ..facts.fact import Ref, clean_message
 from ..facts.family import family_of
 from ..facts.trail import Decision, Parked, Trail
 from .errors import GateError, InvalidOption
@@ -117,7 +117,9 @@ def decide(trail: Trail, asked: Sequence[Approve | Reject], now: datetime) -> li
     for one in asked:
         _check(trail, one, decisions)
         ref = trail.gates[one.gate].ref
-        decisions[one.gate] = Decision(one.gate, ref, isinstance(one, Approve), one.by, one.reason, at)
+        decisions[one.gate] = Decision(
+            one.gate, ref, isinstance(one, Approve), clean_message(one.by), clean_message(one.reason), at
+        )
     for gate, parked in trail.gates.items():
         if gate not in decisions and parked.expires is not None and datetime.fromisoformat(parked.expires) <= now:
             reason = f"nobody had decided by {parked.expires}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..facts import Fact, Payload, View
+from ..facts.fact import clean_message
 from ..facts.family import family_of
 from .errors import InvalidOption
 
@@ -22,7 +23,7 @@ class Violation:
     refs: tuple[str, ...] = ()
 
     def __init__(self, reason: str, refs: Iterable[Fact[Any] | str] = ()) -> None:
-        object.__setattr__(self, "reason", reason)
+        object.__setattr__(self, "reason", clean_message(reason))
         object.__setattr__(self, "refs", tuple(str(ref.ref if isinstance(ref, Fact) else ref) for ref in refs))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from asyncio import CancelledError  # nothing is awaited in a plain function: who raises one there made it himself
 from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import sha256
 from inspect import isasyncgen, isawaitable
 from types import CoroutineType
@@ -49,7 +50,7 @@ def call_facts_inline(suggestor: Suggestor, cycle: int, triggers: Sequence[Fact[
             one = failed(Invocation(suggestor, cycle, index, view, trigger), error)
         answers.extend(one.answers)
         whole.tokens += one.tokens
-        whole.cost += one.cost
+        whole.costs += one.costs
     return whole
 
 
@@ -65,16 +66,16 @@ async def call_patiently(invocation: Invocation, clock: Clock) -> Outcome:
         return await _attempt_all(invocation, clock)
     with clock.timeout(options.deadline):
         return await _attempt_all(invocation, clock)
-    return _late(invocation, "deadline", options.deadline)
+    outcome = _late(invocation, "deadline", options.deadline)
+    outcome.attempts = invocation.attempts
+    return outcome
 
 
 async def _attempt_all(invocation: Invocation, clock: Clock) -> Outcome:
     options = invocation.suggestor.options
-    attempt = 1
-    while _is_worth_another(outcome := await _attempt(invocation, clock)) and attempt <= options.retries:
-        await clock.sleep(_pause(invocation, attempt))
-        attempt += 1
-    outcome.attempts = attempt
+    while _is_worth_another(outcome := await _attempt(invocation, clock)) and invocation.attempts <= options.retries:
+        await clock.sleep(_pause(invocation, invocation.attempts))
+    outcome.attempts = invocation.attempts
     return outcome
 
 
@@ -85,7 +86,9 @@ def _is_worth_another(outcome: Outcome) -> bool:
 
 async def _attempt(invocation: Invocation, clock: Clock) -> Outcome:
     timeout = invocation.suggestor.options.timeout
-    invocation.view.rewind()  # an attempt sees nothing of the one before
+    invocation.attempts += 1
+    if invocation.attempts > 1:  # an attempt that was left behind in a thread keeps its own view
+        invocation = replace(invocation, view=invocation.view.again())
     try:
         if timeout is None:
             return await _answer(invocation)

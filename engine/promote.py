@@ -6,10 +6,10 @@ the same, a revision or contested. It takes values and changes shelves; it await
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
-from ..facts import Contested, Context, Fact, FactError, Payload, Rejected
+from ..facts import Contested, Context, Fact, FactError, Opaque, Payload, Rejected
 from ..facts.canonical import digest_of, encode
 from ..facts.context import ENGINE
 from ..facts.fact import Ref, content_id, make_fact, printable
@@ -116,9 +116,13 @@ class Promoter:
             cycle.places.append(at)
             cycle.fresh.add(family.name)
 
-    def promote_approved(self, cycle: Cycle, at: Place, parked: Parked, because: tuple[Ref, ...]) -> None:
-        """Promotes a proposal that was parked and has been approved."""
-        self._keep(cycle, at, parked.as_fact(cycle.number, because))
+    def promote_approved(
+        self, cycle: Cycle, at: Place, parked: Parked, because: tuple[Ref, ...], decided: Set[str]
+    ) -> None:
+        """Promotes a proposal that was parked and has been approved, unless another gate holds it too."""
+        draft = parked.as_fact(cycle.number, because)
+        if not self._gated(cycle, at, draft, decided):
+            self._keep(cycle, at, draft)
 
     def _promote(self, cycle: Cycle, at: Place, draft: Fact[Any]) -> None:
         if not ((self.gates or self.context._trail.declined) and self._gated(cycle, at, draft)):
@@ -159,7 +163,7 @@ class Promoter:
             meeting.payload, draft.id, draft.by, cycle.number, draft.confidence, draft.because, meeting.sha256
         )  # fmt: skip
 
-    def _gated(self, cycle: Cycle, at: Place, draft: Fact[Any]) -> bool:
+    def _gated(self, cycle: Cycle, at: Place, draft: Fact[Any], decided: Set[str] = frozenset()) -> bool:
         """Tells whether a person decides on a draft, or has refused it; parks it if nobody has been asked yet."""
         trail = self.context._trail
         family, digest = draft.family, draft.sha256
@@ -171,10 +175,10 @@ class Promoter:
             self._refuse(cycle, at, draft, "declined", tell=False)
             return True
         for gate in self.gates:
-            if gate.holds(draft.payload, draft.confidence):
+            if not isinstance(draft.payload, Opaque) and gate.holds(draft.payload, draft.confidence):
                 name = gate.id_for(family, draft.id, digest)
                 decision = trail.decided.get(name)
-                if decision is not None and decision.approved:
+                if name in decided or (decision is not None and decision.approved):
                     continue
                 if name not in self.parked:
                     self.parked[name] = self._park(gate, name, draft)
@@ -219,7 +223,13 @@ class Promoter:
         cycle.rejections.append(
             (at, Rejection(ref, key, version, by, cycle.number, 0.0, because, reason, payload, digest))
         )
-        cycle.notes.append((at, Rejected(ref=ref, suggestor=by, cycle=cycle.number, reason=reason), ()))
+        cycle.notes.append(
+            (
+                at,
+                Rejected(ref=ref, suggestor=by, cycle=cycle.number, reason=reason),
+                because if refusal.grounded else (),
+            )
+        )
 
 
 def refuse(draft: Fact[Any], reason: str) -> Rejection:

@@ -16,7 +16,9 @@ def find_loop(run: Run) -> tuple[str, ...]:
     """Returns suggestors that woke one another round and round in the last cycles: the shortest such round."""
     import networkx
 
-    active: list[Suggestor] = [one for one in run.plan.graph.suggestors if any(one.name in who for who in run.recent)]
+    active: list[Suggestor] = [
+        one for one in run.plan.graph.suggestors if sum(one.name in who for who in run.recent) > 1
+    ]
     graph: networkx.DiGraph[str] = networkx.DiGraph()
     for one in active:
         for family in (family.name for family in one.families.values()):

@@ -9,7 +9,7 @@ from typing import Any
 from ..facts import Context, Fact, FactLog, RunId, Why
 from ..facts.trail import Parked
 from .errors import Unsettled
-from .goal import Outcome
+from .goal import Goal, Outcome
 from .stop import Converged, GoalsMet, Stop, describe
 
 
@@ -23,6 +23,8 @@ class Result:
     log: FactLog
     stop: Stop
     goals: Mapping[str, Outcome] = field(default_factory=dict)
+    asked: tuple[Goal, ...] = ()
+    """The goals that it was asked for, so that resuming it asks them again."""
 
     def unwrap(self) -> Result:
         """Returns itself if the run converged or met its goals, else raises Unsettled."""

@@ -16,7 +16,7 @@ import anyio.lowlevel
 
 from ..facts import Fact
 from ..facts.event import GateDecided
-from ..facts.fact import Ref
+from ..facts.fact import Ref, split_ref
 from ..facts.shelf import All
 from ..facts.trail import Decision
 from .ahead import Ahead
@@ -61,12 +61,16 @@ def _open(run: Run, decisions: tuple[Decision, ...]) -> Stop | None:
         cycle.facts = list(cycle.facts)
     cycle.places = [FIRST] * len(cycle.facts)
     cycle.rejections.extend((FIRST, lost) for lost in context._lost)
+    decided = {decision.gate for decision in decisions if decision.approved}
     for at, decision in enumerate(decisions):
         parked = trail.gates[decision.gate]
         run.promoter.parked.pop(decision.gate, None)
-        run.promoter.say(cycle, at, as_payload(decision), _known(run, parked.because), id=decision.gate)
+        ref = decided_ref(decision)
+        if context.find(ref) is not None:  # the same question was decided in an earlier run
+            ref = Ref(f"{ref}@{run.id}")
+        run.promoter.say(cycle, at, as_payload(decision), _known(run, parked.because), id=split_ref(ref)[1])
         if decision.approved:
-            run.promoter.promote_approved(cycle, at, parked, (decided_ref(decision),))
+            run.promoter.promote_approved(cycle, at, parked, (ref,), decided)
     run.promoter.promote_notes(cycle)
     stop = commit(run, cycle, [GateDecided(decision) for decision in decisions])
     if trail.cycle == cycle.number:  # else nothing was committed, and the inputs still wait
@@ -261,7 +265,7 @@ class _Loop:
         cycle.ended[suggestor.place] = answers
         for outcome in outcomes:
             cycle.tokens += outcome.tokens
-            cycle.cost += outcome.cost
+            cycle.costs += outcome.costs
         if self.ahead is not None:
             families = suggestor.families
             classes = {answer.payload.__class__ for answer in answers if isinstance(answer, Fact)}

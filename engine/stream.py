@@ -35,10 +35,11 @@ class Stream:
     async def __aexit__(self, *error: Any) -> bool | None:
         return await self._scope.__aexit__(*error)
 
-    async def __aiter__(self) -> AsyncIterator[Committed]:
-        async with self._scope as events:
-            async for committed in events:
-                yield committed
+    def __aiter__(self) -> AsyncIterator[Committed]:
+        raise EngineError(
+            "a stream is read inside its block, so that leaving it early calls the run off. "
+            "Write: async with engine.stream(context) as events: async for committed in events: …"
+        )
 
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[AsyncIterator[Committed]]:

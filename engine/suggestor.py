@@ -241,6 +241,8 @@ def _make(
         raise RegistrationError(str(name), "a name is a printable text of 1 to 200 characters without '/'")
     if name in ("input", "engine"):
         raise RegistrationError(name, "the name is the engine's own. Give another: @suggestor(name=…)")
+    if inspect.iscoroutinefunction(accepts):
+        raise RegistrationError(name, "its accepts is async, but is asked while others wait. Make it a plain function")
     kinds = [kind for _, kind, _ in signature.slots]
     if (
         "fact" not in kinds

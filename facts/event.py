@@ -114,7 +114,8 @@ def write_event(event: Event, run: RunId, seq: int, previous: str | None) -> byt
     """Returns the text of an event: the bytes that the chain covers."""
     before = _text(previous) if previous else "null"
     head = f'{{"v":{FORMAT},"run":{_text(run)},"seq":{seq},"prev":{before},"kind":"{event.kind}"'
-    return f"{head}{_bodies[type(event)](event)}}}".encode()
+    # A lone surrogate in a message becomes its JSON escape: a text from outside must not be able to stop the log.
+    return f"{head}{_bodies[type(event)](event)}}}".encode("utf-8", "backslashreplace")
 
 
 def payloads_of(event: Event) -> list[Fact[Any] | Rejection | Parked]:

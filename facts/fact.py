@@ -154,3 +154,17 @@ def printable(text: object) -> str:
     if text is None:
         return ""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in str(text))
+
+
+MAX_MESSAGE = 2_000
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+
+
+def clean_message(message: object) -> str:
+    """Returns a message from outside as a text that can stand in a fact: no memory addresses, nothing unwritable."""
+    try:
+        text = str(message)
+    except Exception:  # noqa: BLE001  somebody's __str__: that it cannot be shown is no reason to lose its name
+        text = f"<{type(message).__name__}>"
+    text = _ADDRESS.sub("", text).encode("utf-8", "replace").decode()
+    return text if len(text) <= MAX_MESSAGE else text[:MAX_MESSAGE] + "…"

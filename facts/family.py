@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from .errors import PayloadDefinitionError, UnknownFamily
+from .errors import FactError, PayloadDefinitionError, UnknownFamily
 
 if TYPE_CHECKING:
     from .payload import Payload
@@ -69,6 +69,8 @@ def family_of(cls: type[Payload]) -> Family:
     Raises:
         PayloadDefinitionError: the class has no key, so it is a base for others and not a family.
     """
+    if not (isinstance(cls, type) and hasattr(cls, "__family__")):
+        raise FactError(f"a payload class is asked for, not {cls!r:.80}")
     family = cls.__family__
     if family is None:
         raise PayloadDefinitionError(cls.__qualname__, 'it has no key. Add one: class …(Payload, key="seeds")')

@@ -55,9 +55,9 @@ def advance(trail: Trail, event: Event, run: RunId, seen: Mapping[str, Seen]) ->
             trail.decided.clear()  # what people decided holds for the run in which they did; open gates stay open
             trail.declined.clear()
             trail.parent = event.parent.run if event.parent else None
-            trail.prints.update((known.name, known) for known in event.suggestors)
+            _cast(trail, event)
         case RunResumed():
-            trail.prints.update((known.name, known) for known in event.suggestors)
+            _cast(trail, event)
         case ContextCarried():
             trail.cycle = event.cycle
             trail.prints = {known.name: known for known in event.suggestors} | trail.prints
@@ -93,3 +93,9 @@ def see(known: SuggestorPrint | None, shelves: Mapping[str, Shelf]) -> Seen:
         return Seen("", {})
     reads = tuple(shelves) if known.reads == (ANY_FAMILY,) else known.reads
     return Seen(known.version, {name: shelves[name].size for name in reads if name in shelves and shelves[name].size})
+
+
+def _cast(trail: Trail, event: RunStarted | RunResumed) -> None:
+    trail.prints.update((known.name, known) for known in event.suggestors)
+    trail.cast = tuple(known.name for known in event.suggestors)
+    trail.settings = event.settings

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from threading import RLock
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -19,7 +20,7 @@ from .lines import BadLine, peek_commit, read_batch, write_batch
 from .merkle import MerkleTree
 from .read_event import read_event, read_head
 from .record import Record
-from .stores import JsonLinesStore, MemoryStore, Store
+from .stores import Fenced, JsonLinesStore, MemoryStore, Store
 
 
 class UnknownRun(LogError):
@@ -65,6 +66,8 @@ class FactLog:
     def __init__(self, store: Store) -> None:
         self.store = store
         self._heads: dict[RunId, _Head] = {}
+        self._lock = RLock()  # runs in several threads may share a log
+        self._put_off: dict[RunId, int] = {}  # how many events of each run a lazy store has not taken yet
         self._waiting: list[tuple[RunId, list[tuple[Event, Mapping[str, Any] | None]]]] = []
 
     @classmethod
@@ -85,20 +88,37 @@ class FactLog:
 
     # --- writing ----------------------------------------------------------------------------------------------------
 
-    def append(self, run: RunId, events: Sequence[Event], beside: Mapping[str, Any] | None = None) -> None:
-        """Adds events to a run, all or none; `beside` is kept next to the first of them, outside the chain."""
+    def append(
+        self, run: RunId, events: Sequence[Event], beside: Mapping[str, Any] | None = None, *, seq: int | None = None
+    ) -> None:
+        """Adds events to a run, all or none; `beside` is kept next to the first of them, outside the chain.
+
+        With `seq` the run has to end at that event.
+
+        Raises:
+            Fenced: it does not: somebody else has written to it. Nothing was added.
+        """
+        with self._lock:
+            self._append(run, events, beside, seq)
+
+    def _append(self, run: RunId, events: Sequence[Event], beside: Mapping[str, Any] | None, seq: int | None) -> None:
+        if seq is not None and (found := self._length(run)) != seq:
+            raise Fenced(run, seq, found)
         batch = [(event, None if place else beside) for place, event in enumerate(events)]
         if self.store.lazy:
             self._waiting.append((run, batch))
+            self._put_off[run] = self._put_off.get(run, 0) + len(batch)
             return
         self._write(run, batch)
 
     def flush(self) -> None:
         """Writes what a lazy store has put off; reading does it by itself."""
-        while self._waiting:
-            run, batch = self._waiting[0]
-            self._write(run, batch)
-            del self._waiting[0]
+        with self._lock:
+            while self._waiting:
+                run, batch = self._waiting[0]
+                self._write(run, batch)
+                del self._waiting[0]
+                self._put_off.pop(run, None)
 
     def load(self, text: str | bytes) -> list[RunId]:
         """Takes in runs that `export` wrote and returns their ids.
@@ -181,6 +201,15 @@ class FactLog:
         length = self.store.length(RunId(str(run)))
         last = [logged.event for logged in self.events(run, max(0, length - 1))]
         return last[-1] if last and isinstance(last[-1], RunStopped) else None
+
+    def root_of(self, run: RunId) -> str:
+        """Returns the Merkle root over the facts of a run's events, in hex."""
+        self.flush()
+        return self._head(run).tree.root().hex()
+
+    def _length(self, run: RunId) -> int:
+        """Returns how many events a run has, those that wait to be written among them."""
+        return self.store.length(run) + self._put_off.get(run, 0)
 
     def digest_of(self, run: RunId) -> str:
         """Returns the digest of a run's last event; empty while a lazy store has put off writing it."""

@@ -42,7 +42,8 @@ def meet(known: Fact[Any], payload: Payload | Opaque, sha256: bytes) -> Meeting:
     if not family.joins or type(known.payload) is not type(payload):
         return CONTESTED
     try:
-        joined = known.payload.join(payload)
+        said: Any = known.payload
+        joined = said.join(payload)
     except Exception as error:  # a user's function: whatever it raises rejects this one proposal
         raise InvalidPayload(family.name, f"join raised {type(error).__name__}: {error}") from error
     if type(joined) is not family.cls:

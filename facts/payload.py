@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -89,15 +89,17 @@ class Payload(BaseModel):
             max_bytes,
             len(cls.model_fields),
             set(cls.model_fields),
-            cls.join is not Payload.join,
+            _defines_join(cls),
             mutable,
             unordered,
         )
         register(cls.__family__)
 
-    def join(self, other: Self) -> Self:  # noqa: ARG002  the name that overriding classes use
-        """Returns the least upper bound of both; a class that defines it makes its facts revisable."""
-        raise TypeError(f"{type(self).__name__} defines no join")
+    if not TYPE_CHECKING:  # else an override with a narrower `other` would be called a fault by type checkers
+
+        def join(self, other: Self) -> Self:  # noqa: ARG002  the name that overriding classes use
+            """Returns the least upper bound of both; a class that defines it makes its facts revisable."""
+            raise TypeError(f"{type(self).__name__} defines no join")
 
     @classmethod
     def upcast(cls, from_version: int) -> Callable[[Upcaster], Upcaster]:
@@ -143,3 +145,8 @@ class Opaque(BaseModel):
 
 
 P = TypeVar("P", bound=Payload)
+
+
+def _defines_join(cls: type[Payload]) -> bool:
+    join: Any = vars(Payload)["join"]
+    return getattr(cls, "join", join) is not join

@@ -26,6 +26,8 @@ def replay(log: FactLog, run: RunId | str, at: int | None = None) -> Context:
     Raises:
         LogError: the log holds no such run or cycle, or an event cannot be read.
     """
+    if not isinstance(log, FactLog):
+        raise LogError(f"replay takes a FactLog, not a {type(log).__name__}. Write: replay(FactLog.open(…), run)")
     with building():
         return _replay(log, RunId(str(run)), at)
 

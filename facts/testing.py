@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import islice, product
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from .canonical import encode
 from .errors import FactError
@@ -53,7 +53,8 @@ def check_join(samples: Iterable[P], limit: int = 20) -> None:
 
 
 def _join(a: P, b: P) -> P:
-    joined = a.join(b)
+    one: Any = a
+    joined: Any = one.join(b)
     if type(joined) is not type(a):
         raise FactError(f"{type(a).__name__}.join returned a {type(joined).__name__}; it must return its own class")
     return freeze_model(joined)

@@ -128,6 +128,10 @@ class Trail:
     """The store that has them, in the process that wrote them."""
     prints: dict[str, SuggestorPrint] = field(default_factory=dict)
     """Every suggestor that took part, as the run recorded it."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What the run was last started or resumed with, as its log says."""
+    cast: tuple[str, ...] = ()
+    """The suggestors that the run was last started or resumed with."""
     seen: dict[str, Seen] = field(default_factory=dict)
     gates: dict[str, Parked] = field(default_factory=dict)
     decided: dict[str, Decision] = field(default_factory=dict)

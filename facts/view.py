@@ -140,10 +140,11 @@ class View:
             raise UndeclaredRead(self.suggestor, self.cycle, cls.__name__, tuple(self._reads.values()))
         return self._shelves.get(name)
 
-    def rewind(self) -> None:
-        """Forgets what was handed out and drawn, so that another attempt starts like the first (for the engine)."""
-        self._handed.clear()
-        self._rng = None
+    def again(self) -> View:
+        """Returns the same view afresh, for another attempt: nothing handed out, nothing drawn (for the engine)."""
+        return View(
+            self._shelves, self.cycle, self.suggestor, self._reads, self._since, self._moment, self._trigger
+        )  # fmt: skip
 
     def ground(self, because: Iterable[Fact[Any] | str]) -> tuple[tuple[Ref, ...], str | None]:
         """Returns the refs of what a proposal rests on, and what is wrong with one of them (for the engine)."""

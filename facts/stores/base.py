@@ -26,7 +26,8 @@ class Broken(StoreError):
 
     def __init__(self, run: str, seq: int, where: str, problem: str) -> None:
         self.run, self.seq, self.where, self.problem = run, seq, where, problem
-        super().__init__(f"run {run}: event {seq} is damaged ({where}: {problem}). Events before it can be replayed")
+        intact = "Events before it can be replayed" if seq else "Nothing before it can be used"
+        super().__init__(f"run {run}: event {seq} is damaged ({where}: {problem}). {intact}")
 
 
 class Store(Protocol):

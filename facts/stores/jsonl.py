@@ -69,7 +69,7 @@ class JsonLinesStore:
     def append(self, run: RunId, seq: int, records: Sequence[Record]) -> None:
         """Adds records to a run that ends at `seq`, in one write."""
         writer = self._open_writer()
-        found = self.length(run)
+        found = self._count(run)
         if found != seq:
             raise Fenced(run, seq, found)
         data = write_batch(run, seq, records)
@@ -110,6 +110,10 @@ class JsonLinesStore:
 
     def length(self, run: RunId) -> int:
         """Returns how many events a run has."""
+        self._refresh()
+        return self._count(run)
+
+    def _count(self, run: RunId) -> int:
         batches = self._batches.get(run)
         return batches[-1].seq + batches[-1].events if batches else 0
 
@@ -140,7 +144,8 @@ class JsonLinesStore:
         except OSError as error:
             os.close(writer)
             raise StoreError(
-                f"{self.path} is being written by another process. Close it there, or log to a file of its own"
+                f"{self.path} is being written by another process, or by another FactLog of this one. "
+                f"Close it there, or log to a file of its own"
             ) from error
         self._writer = writer
         if is_new and self.sync == "full":
@@ -224,7 +229,7 @@ class JsonLinesStore:
 
     def _found(self, run: RunId | None, seq: int | None, events: int, end: _Mark) -> None:
         run = run if run is not None else self._last
-        batch = _Batch(run, self.length(run) if seq is None else seq, events, self._end, end.position, self._lines + 1)
+        batch = _Batch(run, self._count(run) if seq is None else seq, events, self._end, end.position, self._lines + 1)
         self._batches.setdefault(run, []).append(batch)
         self._end, self._lines, self._last = end.position, end.lines, run
 

@@ -2,8 +2,18 @@
 
 import pytest
 
-from quiesce.engine import Engine, InvalidOption, InvocationStarted, Notice, UnknownPack, suggestor
-from quiesce.facts import Context, Fact, Payload
+from quiesce.engine import (
+    Budget,
+    Converged,
+    Engine,
+    EngineError,
+    InvalidOption,
+    InvocationStarted,
+    Notice,
+    UnknownPack,
+    suggestor,
+)
+from quiesce.facts import Context, Fact, Payload, RunResumed
 
 
 class Ticket(Payload, key="seeds", family="packs-ticket"):
@@ -90,6 +100,34 @@ async def test_a_resumed_run_may_take_other_packs() -> None:
     await calls.engine.resume(first, packs={"tone"})
 
     assert (["polite"], ("money", "tone")) == (calls.names, calls.engine.packs)
+
+
+async def test_a_resumed_run_keeps_its_packs_and_its_budget() -> None:
+    """Whom the run had left out stays out, and what it may use is not more than before."""
+    calls, context = Calls(), Context()
+    context.add(Ticket(), id="t1")
+    first = await calls.engine.run(context, packs={"money"}, budget=Budget(facts=9))
+    calls.names.clear()
+    first.context.add(Ticket(), id="t2")
+    resumed = await calls.engine.resume(first)
+    by_id = await calls.engine.resume(first.run_id, log=first.log)
+
+    assert "polite" not in calls.names
+    settings = [
+        logged.event.settings for logged in first.log.events(first.run_id) if isinstance(logged.event, RunResumed)
+    ]
+    assert [(["money"], 9)] * 2 == [(one["packs"], one["budget"]["facts"]) for one in settings]
+    assert (Converged, Converged) == (type(resumed.stop), type(by_id.stop))
+
+
+async def test_a_run_is_not_resumed_without_its_suggestors_unawares() -> None:
+    calls, context = Calls(), Context()
+    context.add(Ticket(), id="t1")
+    first = await calls.engine.run(context)
+
+    with pytest.raises(EngineError, match=r"made with suggestors that this engine does not have: .*billing"):
+        await Engine().resume(first.run_id, log=first.log)
+    assert isinstance((await Engine().resume(first, accept_changes=True)).stop, Converged)
 
 
 def test_only_who_takes_part_is_named_in_the_log() -> None:

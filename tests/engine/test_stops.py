@@ -151,7 +151,7 @@ def test_unwrap_returns_a_settled_result_and_raises_for_any_other() -> None:
         early.unwrap()
 
     told = "Its context and log are in the result; result.stop says why"
-    stopped = "stopped at 1 of 1 cycles; still proposing: step_on; round and round: step_on → step_on"
+    stopped = "stopped at 1 of 1 cycles; still proposing: step_on"
     assert (settled, f"run early {stopped}. {told}") == (settled.unwrap(), str(caught.value))
 
 

@@ -61,13 +61,12 @@ async def test_events_come_in_the_order_of_the_log() -> None:
     assert ({result.run_id}, Converged(2)) == ({one.run for one in seen}, result.stop)
 
 
-async def test_a_stream_can_be_read_without_a_block() -> None:
+def test_a_stream_is_read_inside_its_block_and_says_so() -> None:
+    """Left early outside a block, it could not call the run off in the task that began it."""
     stream = Engine([plan]).stream(one_ticket())
 
-    assert ["run_started", "cycle_committed", "cycle_committed", "run_stopped"] == [
-        one.event.kind async for one in stream
-    ]
-    assert Converged(1) == stream.result.stop
+    with pytest.raises(EngineError, match=r"Write: async with engine\.stream\(context\) as events"):
+        aiter(stream)
 
 
 async def test_an_event_comes_before_the_run_has_ended() -> None:

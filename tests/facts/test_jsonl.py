@@ -283,7 +283,8 @@ def test_one_process_writes_at_a_time(tmp_path: Path) -> None:
     with pytest.raises(StoreError) as caught:
         second.append(RunId("s"), [started()])
 
-    expected = f"{path} is being written by another process. Close it there, or log to a file of its own"
+    expected = f"{path} is being written by another process, or by another FactLog of this one. "
+    expected += "Close it there, or log to a file of its own"
     assert expected == str(caught.value)
     assert [RUN] == second.runs()
     first.close()
