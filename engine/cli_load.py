@@ -186,7 +186,7 @@ def _import_file(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except BaseException:
+    except BaseException:  # whatever it was goes on; half a module must not stay behind
         del sys.modules[name]
         raise
     return module

@@ -224,7 +224,10 @@ class Tasks:
         except anyio.get_cancelled_exc_class() as error:
             if self._leaving or invocation is None or anyio.current_effective_deadline() == float("-inf"):
                 raise
-            self._end(invocation, failed(invocation, error))  # somebody cancelled this one task: its failure, not ours
+            outcome = failed(invocation, error)  # somebody cancelled this one task: its failure, not ours
+            if self.teller is not None:
+                self.teller.ended(invocation, outcome)
+            self._end(invocation, outcome)
             _uncancel()
             self._spawn()
         except BaseException as error:  # noqa: BLE001  KeyboardInterrupt and its like end the run, from its own task

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from asyncio import CancelledError  # nothing is awaited in a plain function: who raises one there made it himself
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,14 +13,13 @@ from typing import Any, Literal
 import anyio.to_thread
 
 from ..facts import Fact, Failure, Payload, View
+from ..facts.fact import clean_message
 from .answer import Invocation, Lapse, Outcome, collect, collect_async, collect_each
 from .clock import Clock
 from .errors import Nonsense
 from .suggestor import Suggestor
 
 MAX_BACKOFF = 30.0
-MAX_MESSAGE = 2_000
-_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
 def call_inline(invocation: Invocation) -> Outcome:
@@ -145,9 +143,6 @@ def _late(invocation: Invocation, kind: Literal["timeout", "deadline"], seconds:
 def _failure(
     invocation: Invocation, kind: Literal["raised", "timeout", "deadline", "nonsense"], error: str, message: str
 ) -> Outcome:
-    text = _ADDRESS.sub("", message).encode("utf-8", "replace").decode()  # addresses differ from run to run
-    if len(text) > MAX_MESSAGE:
-        text = text[:MAX_MESSAGE] + "…"
     trigger = invocation.trigger.ref if invocation.trigger is not None else None
     failure = Failure(
         suggestor=invocation.suggestor.name,
@@ -155,7 +150,7 @@ def _failure(
         trigger=trigger,
         kind=kind,
         error=error,
-        message=text,
+        message=clean_message(message),
     )
     because = (trigger,) if trigger is not None else invocation.view.take_handed()
     return Outcome([Lapse(failure, because)], failed=True)

@@ -14,7 +14,18 @@ from typing import Any, Literal, Self
 from .bulk import building
 from .canonical import payload_bytes
 from .errors import LogError
-from .event import CycleCommitted, Event, Parent, RunStarted, RunStopped, leaf, leaf_of_entry, payloads_of, write_event
+from .event import (
+    ContextCarried,
+    CycleCommitted,
+    Event,
+    Parent,
+    RunStarted,
+    RunStopped,
+    leaf,
+    leaf_of_entry,
+    payloads_of,
+    write_event,
+)
 from .fact import RunId
 from .lines import BadLine, peek_commit, read_batch, write_batch
 from .merkle import MerkleTree
@@ -285,13 +296,13 @@ class FactLog:
             }
             text = json.dumps(beside, separators=(",", ":")).encode() if beside else b"{}"
             records.append(Record(raw, digest, payloads, text))
-            if isinstance(event, CycleCommitted) or (hasattr(event, "facts") and not isinstance(event, RunStopped)):
+            if isinstance(event, (CycleCommitted, ContextCarried)):
                 leaves.extend(leaf(fact) for fact in event.facts)
             seq += 1
         try:
             self.store.append(run, head.seq, records)
-        except BaseException:
-            self._heads.pop(run, None)  # read again what is really there
+        except BaseException:  # whatever it was goes on to the caller
+            self._heads.pop(run, None)  # what is really there is read again
             raise
         head.tree.extend(leaves)
         head.seq, head.digest = seq, digest
