@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..facts import Context, FactLog
+from ..facts import Context, FactLog, RunId
 from ..facts.event import ContextCarried, Parent, RunStarted
 from ..facts.shelf import Shelved
 from ..facts.trail import Trail
@@ -28,6 +28,7 @@ def begin(plan: Plan, base: Context, log: FactLog, moment: Moment, executor: Exe
     """Returns a run over a copy of a context, and with it how its log begins."""
     if moment.run in log:
         raise EngineError(f"run {moment.run!r} is in this log already. Give another run_id, or resume that run")
+    log.claim(moment.run)
     context = base.copy()
     trail = context._trail
     parent = _find_parent(base, log)
@@ -39,6 +40,22 @@ def begin(plan: Plan, base: Context, log: FactLog, moment: Moment, executor: Exe
         context._trail = Trail()  # told anew by the event, as in a replay
         run.opening = (started, carried)
     return run
+
+
+def claim(log: FactLog, run: RunId, seq: int) -> None:
+    """Makes this process the writer of a run that was read up to an event.
+
+    Raises:
+        Leased: another process is writing to it.
+        EngineError: it has gone on since it was read.
+    """
+    log.claim(run)
+    if log.store.lazy or (found := log.length(run)) == seq:
+        return
+    log.release(run)
+    raise EngineError(
+        f"run {run} has gone on while it was read: it was at event {seq}, the log is at {found}. Try again"
+    )
 
 
 def go_on(plan: Plan, context: Context, log: FactLog, moment: Moment, executor: ExecutorFactory) -> Run:

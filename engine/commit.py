@@ -6,7 +6,7 @@ from collections.abc import Sequence, Set
 from dataclasses import replace
 
 from ..facts import StoreError, Violated
-from ..facts.event import CycleCommitted, Event, GateDecided, GateOpened, RunStarted, RunStopped
+from ..facts.event import CycleCommitted, Event, GateDecided, GateOpened, RunStopped
 from ..facts.fold import advance
 from .cycle import LAST, Cycle
 from .goal import Met
@@ -24,8 +24,9 @@ class NotKept(StoreError):
     def __init__(self, run: str, seq: int, events: Sequence[Event], reason: str) -> None:
         self.run, self.seq, self.events, self.reason = run, seq, tuple(events), reason
         kinds = ", ".join(event.kind for event in events)
+        before = "Everything before it is in the log" if seq else "Nothing of the run is in the log"
         super().__init__(
-            f"run {run}: event {seq} ({kinds}) could not be kept: {reason}. Everything before it is in the log; "
+            f"run {run}: event {seq} ({kinds}) could not be kept: {reason}. {before}; "
             f"what could not be kept is in the `events` of this error"
         )
 
@@ -46,7 +47,8 @@ def commit(run: Run, cycle: Cycle, decided: Sequence[GateDecided] = ()) -> Stop 
     ran = tuple(_in_order(run, cycle))
     rejections = tuple(rejection for _, rejection in cycle.rejections)
     event = CycleCommitted(cycle.number, ran, cycle.facts, rejections, cycle.tokens, cycle.cost)
-    append(run, [event, *decided, *(GateOpened(parked) for _, parked in cycle.parked)], cycle)
+    opened = [GateOpened(parked) for _, parked in cycle.parked]
+    append(run, [event, *decided, *opened, *_stopped(run, stop, len(cycle.facts))], cycle)
     run.head = cycle.number + 1
     if not run.context._order.keys() >= cycle.fresh:
         run.context._order.update(dict.fromkeys(fact.family for fact in cycle.facts))
@@ -54,10 +56,21 @@ def commit(run: Run, cycle: Cycle, decided: Sequence[GateDecided] = ()) -> Stop 
     return stop or ask_goals(run, cycle.number, cycle.fresh)
 
 
+def fold_opening(run: Run) -> None:
+    """Brings the trail behind the events with which a run begins or goes on; they are written with the next ones.
+
+    So a run whose beginning is in the log has its inputs there too, and can be finished by another process.
+    """
+    for event in run.opening:
+        advance(run.context._trail, event, run.id, {})
+
+
 def append(run: Run, events: Sequence[Event], cycle: Cycle | None = None, *, tell_others: bool = True) -> None:
     """Appends events to the log, folds them into the trail and tells whoever listens."""
     trail = run.context._trail
-    seq = 0 if isinstance(events[0], RunStarted) else trail.seq  # a run may go on from a context of another run
+    seq = trail.seq - len(run.opening)
+    folded = len(run.opening)
+    events = [*run.opening, *events]
     beside = None
     if cycle is not None and cycle.took:
         beside = {"took": {name: [round(seconds, 6), attempts] for name, (seconds, attempts) in cycle.took.items()}}
@@ -65,8 +78,9 @@ def append(run: Run, events: Sequence[Event], cycle: Cycle | None = None, *, tel
         run.log.append(run.id, events, beside, seq=seq)
     except (StoreError, OSError) as error:
         raise NotKept(run.id, seq, events, str(error)) from error
+    run.opening = ()
     trail.home, trail.digest = run.log.store, run.log.digest_of(run.id)
-    for event in events:
+    for event in events[folded:]:
         advance(trail, event, run.id, cycle.seen if cycle is not None and isinstance(event, CycleCommitted) else {})
     if run.plan.observers and tell_others:
         for place, event in enumerate(events):
@@ -79,11 +93,19 @@ def append(run: Run, events: Sequence[Event], cycle: Cycle | None = None, *, tel
 
 def conclude(run: Run, stop: Stop, *, tell_others: bool = True) -> Stop:
     """Writes the end of a run into its log."""
-    trail = run.context._trail
-    append(run, [RunStopped(stop_to_json(stop), trail.facts)], tell_others=tell_others)
+    if not run.concluded:
+        append(run, _stopped(run, stop, 0), tell_others=tell_others)
     if run.speaker.info:
         run.speaker.stopped(stop)
     return stop
+
+
+def _stopped(run: Run, stop: Stop | None, more: int) -> list[RunStopped]:
+    """Returns the event that ends a run with a cycle that brings so many facts more; none if it goes on."""
+    if stop is None:
+        return []
+    run.concluded = True
+    return [RunStopped(stop_to_json(stop), run.context._trail.facts + more)]
 
 
 def check_convergence(run: Run) -> Stop | None:
@@ -92,7 +114,7 @@ def check_convergence(run: Run) -> Stop | None:
     stop = _check(run, cycle, "convergence", everything=True)
     if stop is None:
         return None
-    append(run, [CycleCommitted(cycle.number, (), cycle.facts)], cycle)
+    append(run, [CycleCommitted(cycle.number, (), cycle.facts), *_stopped(run, stop, len(cycle.facts))], cycle)
     run.context._order.update(dict.fromkeys(fact.family for fact in cycle.facts))
     run.head = cycle.number + 1
     return stop

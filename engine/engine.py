@@ -14,7 +14,7 @@ import anyio
 from ..facts import Context, FactLog, RunId, StoreError
 from ..facts.event import RunResumed
 from ..facts.view import Moment
-from .begin import ExecutorFactory, Had, begin, check_cast, go_on, settings_of
+from .begin import ExecutorFactory, Had, begin, check_cast, claim, go_on, settings_of
 from .budget import Budget
 from .cancel import CancelSwitch
 from .clock import Clock, RealClock
@@ -289,6 +289,7 @@ class Engine:
         first = kept.started(name)
         moment = Moment(name, first.seed, with_zone(now) if now is not None else self.clock.now())
         chosen = tuple(decide(context.trail, list(decisions), moment.now))
+        claim(kept, name, context.trail.seq)
         resumed = go_on(plan, context, kept, moment, self._executor)
         resumed.opening = (RunResumed(moment.now.isoformat(), plan.graph.prints, settings_of(plan)),)
         return await self._settle(resumed, cancel, chosen)
@@ -367,6 +368,7 @@ class Engine:
         finally:
             if cancel is not None:
                 cancel._detach(run)
+            run.log.release(run.id)
             tell_end(run.plan.observers, RunEnded(run.id, raised))
         return Result(run.id, run.context, run.log, stop, dict(run.goals), run.plan.goals)
 

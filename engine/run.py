@@ -59,7 +59,9 @@ class Run:
     began: float
     """The clock's seconds when it started or resumed."""
     opening: tuple[Event, ...] = ()
-    """What its log begins or goes on with."""
+    """What its log begins or goes on with: folded already, and written with whatever is written first."""
+    concluded: bool = False
+    """The log says why it stopped."""
     head: int = 0
     """The first cycle that is not committed."""
     cycles: dict[int, Cycle] = field(default_factory=dict)

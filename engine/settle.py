@@ -21,7 +21,7 @@ from ..facts.shelf import All
 from ..facts.trail import Decision
 from .ahead import Ahead
 from .answer import Answer, Invocation, Outcome
-from .commit import append, ask_goals, check_convergence, commit, conclude, exhausted
+from .commit import ask_goals, check_convergence, commit, conclude, exhausted, fold_opening
 from .cycle import FIRST, Cycle
 from .executor import Ended
 from .gate import as_payload, decided_ref, first_expiry
@@ -37,7 +37,7 @@ BREATH = 0.005
 
 async def settle(run: Run, decisions: tuple[Decision, ...] = ()) -> Stop:
     """Advances a run until it is quiet or something stops it, and writes why."""
-    append(run, run.opening)
+    fold_opening(run)
     stop = _open(run, decisions)
     if stop is None and run.plan.graph.all_sync:
         stop = await _Loop(run).turn()

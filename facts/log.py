@@ -3,35 +3,32 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from hashlib import sha256
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
+from . import lease as leases
 from .bulk import building
-from .canonical import payload_bytes
-from .errors import LogError
-from .event import (
-    ContextCarried,
-    CycleCommitted,
-    Event,
-    Parent,
-    RunStarted,
-    RunStopped,
-    leaf,
-    leaf_of_entry,
-    payloads_of,
-    write_event,
-)
+from .chain import Head, Written, write
+from .errors import LogError, StoreError
+from .event import Event, Parent, RunStarted, RunStopped
 from .fact import RunId
+from .lease import Holder, Lease, Leased, TakenOver, stamp
 from .lines import BadLine, peek_commit, read_batch, write_batch
-from .merkle import MerkleTree
 from .read_event import read_event, read_head
 from .record import Record
-from .stores import Fenced, JsonLinesStore, MemoryStore, Store
+from .seal import seal, unseal
+from .stores import Address, Batch, Fenced, MemoryStore, Put, Stale, Store
+from .stores.opening import Sync, open_store
+
+NoteBody = bytes | Callable[[], bytes] | None
+"""What a note is to hold; a function gives it when a lazy store is read. None takes the note away."""
+Notes = Mapping[Address, NoteBody]
+Said = list[tuple[Event, Mapping[str, Any] | None]]
 
 
 class UnknownRun(LogError):
@@ -42,15 +39,6 @@ class UnknownRun(LogError):
         more = ", …" if len(known) > 5 else ""
         some = f"It holds {len(known)}: {', '.join(known[:5])}{more}" if known else "It is empty"
         super().__init__(f"run {run!r} is not in this log. {some}")
-
-
-@dataclass(slots=True)
-class _Head:
-    """Where the next event of a run goes."""
-
-    seq: int = 0
-    digest: str | None = None
-    tree: MerkleTree = field(default_factory=MerkleTree)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,68 +56,87 @@ class FactLog:
     """An append-only log of runs.
 
     ```python
-    log = FactLog.open("run.jsonl")                # or ":memory:"
+    log = FactLog.open("runs.db")                  # SQLite; or "postgresql://…", "run.jsonl", ":memory:"
     result = await engine.run(context, log=log)
     replay(log, result.run_id)                     # the context as it was
     ```
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, lease: float = leases.SECONDS) -> None:
         self.store = store
-        self._heads: dict[RunId, _Head] = {}
+        self.lease_seconds = lease
+        self._heads: dict[RunId, Head] = {}
         self._lock = RLock()  # runs in several threads may share a log
         self._put_off: dict[RunId, int] = {}  # how many events of each run a lazy store has not taken yet
-        self._waiting: list[tuple[RunId, list[tuple[Event, Mapping[str, Any] | None]]]] = []
+        self._waiting: list[tuple[RunId | None, Said, Notes]] = []
+        self._leases: dict[RunId, Lease] = {}
+        self._token = secrets.token_hex(8)
 
     @classmethod
-    def open(cls, url: str | Path = ":memory:", *, sync: Literal["normal", "full"] = "normal") -> Self:
-        """Opens a log: ":memory:" or a file whose name ends in ".jsonl".
+    def open(
+        cls, url: str | Path = ":memory:", *, sync: Sync = "normal", lease: float = leases.SECONDS
+    ) -> Self:  # fmt: skip
+        """Opens a log: a SQLite file (.db, .sqlite, .sqlite3), "postgresql://…", a .jsonl file or ":memory:".
+
+        `sync="normal"` survives the death of the process, `"full"` the loss of power as well. `lease` is for how many
+        seconds a run is left alone by others once its process no longer says that it is alive.
 
         Raises:
-            LogError: no store goes by that name.
+            LogError: no store goes by that name, or it cannot be opened.
         """
-        if sync not in ("normal", "full"):
-            raise LogError(f'sync={sync!r} is not "normal" (survives a crash) or "full" (survives power loss)')
-        name = str(url)
-        if name == ":memory:":
-            return cls(MemoryStore())
-        if name.endswith((".jsonl", ".ndjson")):
-            return cls(JsonLinesStore(name.removeprefix("file://"), sync))
-        raise LogError(f"no store for {name!r}. Give ':memory:' or a file name that ends in .jsonl")
+        if isinstance(lease, bool) or not isinstance(lease, (int, float)) or not 0 < lease < float("inf"):
+            raise LogError(f"lease={lease!r} is not a positive number of seconds")
+        return cls(open_store(url, sync), lease=lease)
 
     # --- writing ----------------------------------------------------------------------------------------------------
 
     def append(
-        self, run: RunId, events: Sequence[Event], beside: Mapping[str, Any] | None = None, *, seq: int | None = None
+        self,
+        run: RunId,
+        events: Sequence[Event],
+        beside: Mapping[str, Any] | None = None,
+        *,
+        seq: int | None = None,
+        notes: Notes | None = None,
     ) -> None:
-        """Adds events to a run, all or none; `beside` is kept next to the first of them, outside the chain.
+        """Adds events to a run, and notes beside them, all or none; `beside` is kept next to the first event.
 
-        With `seq` the run has to end at that event.
+        With `seq` the run has to end at that event. A run that this log holds a lease on has to be still its own; the
+        event that stops the run gives the lease back.
 
         Raises:
-            Fenced: it does not: somebody else has written to it. Nothing was added.
+            Fenced: somebody else has written to it, or has taken it over. Nothing was added.
         """
         with self._lock:
-            self._append(run, events, beside, seq)
+            if seq is not None and (found := self._length(run)) != seq:
+                raise Fenced(run, seq, found)
+            said: Said = [(event, None if place else beside) for place, event in enumerate(events)]
+            if self.store.lazy:
+                self._waiting.append((run, said, notes or {}))
+                self._put_off[run] = self._put_off.get(run, 0) + len(said)
+                return
+            self._write(run, said, notes or {})
 
-    def _append(self, run: RunId, events: Sequence[Event], beside: Mapping[str, Any] | None, seq: int | None) -> None:
-        if seq is not None and (found := self._length(run)) != seq:
-            raise Fenced(run, seq, found)
-        batch = [(event, None if place else beside) for place, event in enumerate(events)]
-        if self.store.lazy:
-            self._waiting.append((run, batch))
-            self._put_off[run] = self._put_off.get(run, 0) + len(batch)
-            return
-        self._write(run, batch)
+    def keep(self, notes: Notes, *, run: RunId | None = None) -> None:
+        """Keeps notes, all or none; if they are about a run that this log holds a lease on, only while it does."""
+        with self._lock:
+            if self.store.lazy:
+                self._waiting.append((run, [], notes))
+                return
+            self._keep(run, notes)
 
     def flush(self) -> None:
         """Writes what a lazy store has put off; reading does it by itself."""
         with self._lock:
             while self._waiting:
-                run, batch = self._waiting[0]
-                self._write(run, batch)
+                run, said, notes = self._waiting[0]
+                if run is not None and said:
+                    self._write(run, said, notes)
+                else:
+                    self._keep(run, notes)
                 del self._waiting[0]
-                self._put_off.pop(run, None)
+                if run is not None:
+                    self._put_off.pop(run, None)
 
     def load(self, text: str | bytes) -> list[RunId]:
         """Takes in runs that `export` wrote and returns their ids.
@@ -143,16 +150,20 @@ class FactLog:
         present = [run for run in runs if self.store.length(run)]
         if present:
             raise LogError(f"run {present[0]} is already in this log. Nothing was taken in")
+        batch = Batch()
         for run, records in runs.items():
             FactLog(_Checked(run, records)).check(run)
-        for run, records in runs.items():
-            self.store.append(run, 0, records)
+            batch.ends[run] = 0
+            batch.records[run] = records
+        self.store.commit(batch)
         return list(runs)
 
     def close(self) -> None:
         """Closes the store behind it."""
-        self.flush()
-        self.store.close()
+        with self._lock:
+            self.flush()
+            self._leases.clear()
+            self.store.close()
 
     def __enter__(self) -> Self:
         return self
@@ -161,6 +172,66 @@ class FactLog:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    # --- leases -----------------------------------------------------------------------------------------------------
+
+    def claim(self, run: RunId) -> None:
+        """Makes this process the one that may write to a run, until the run stops or `release` is called.
+
+        That of a run that has no events yet is written with its first.
+
+        Raises:
+            Leased: another process is writing to it, or another task of this one.
+        """
+        with self._lock:
+            if self.store.lazy:
+                return
+            address = leases.address_of(run)
+            if run in self._leases:
+                raise Leased(run, "another task of this process", self.lease_seconds)
+            note = self.store.note(address)
+            epoch, expected = 1, None
+            if note is not None:
+                holder, now = Holder.read(run, unseal(address, note.value)), self.store.now()
+                if not holder.is_over(now, run):
+                    raise Leased(run, holder.where, holder.until - now)
+                epoch, expected = holder.epoch + 1, note.stamp
+            lease = Lease(run, epoch, stamp(), self.lease_seconds, self._token)
+            if self.store.length(run):
+                value = seal(address, lease.to_bytes(self.store.now()))
+                self.store.commit(Batch(expects={address: expected}, puts={address: Put(value, lease.stamp)}))
+                lease.written = True
+            self._leases[run] = lease
+            leases.watch(self)
+
+    def release(self, run: RunId) -> None:
+        """Gives back the lease of a run that this process does not go on with, if it holds it."""
+        with self._lock:
+            lease = self._leases.pop(run, None)
+            if lease is None or not lease.written:
+                return
+            value = None if self.stopped(run) else Put(seal(lease.address, lease.to_bytes(0.0, over=True)), stamp())
+            try:
+                self.store.commit(Batch(expects={lease.address: lease.stamp}, puts={lease.address: value}))
+            except StoreError as error:  # it will be over by itself
+                leases.tell_not_renewed(lease, error)
+
+    def renew(self) -> None:
+        """Renews the leases that this log holds and that are a third over; a background thread calls it."""
+        with self._lock:
+            for lease in list(self._leases.values()):
+                if lease.written and lease.is_due():
+                    try:
+                        self._renew(lease)
+                    except StoreError as error:  # the next append meets it too, and there is somebody to tell
+                        leases.tell_not_renewed(lease, error)
+
+    def holder(self, run: RunId | str) -> Holder | None:
+        """Returns who holds a run that has begun and not stopped; None for any other."""
+        self.flush()
+        address = leases.address_of(RunId(str(run)))
+        note = self.store.note(address)
+        return None if note is None else Holder.read(str(run), unseal(address, note.value))
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
@@ -218,6 +289,22 @@ class FactLog:
         self.flush()
         return self._head(run).tree.root().hex()
 
+    def note(self, address: Address) -> bytes | None:
+        """Returns what a note holds; None if there is none.
+
+        Raises:
+            BrokenNote: it is not what was kept.
+        """
+        self.flush()
+        note = self.store.note(address)
+        return None if note is None else unseal(address, note.value)
+
+    def notes(self, space: str, owner: str | None = None) -> Iterator[tuple[Address, bytes]]:
+        """Yields the notes of a space, of one owner or of all, in the order of owner and key."""
+        self.flush()
+        for address, note in self.store.notes(space, owner):
+            yield address, unseal(address, note.value)
+
     def _length(self, run: RunId) -> int:
         """Returns how many events a run has, those that wait to be written among them."""
         return self.store.length(run) + self._put_off.get(run, 0)
@@ -261,61 +348,85 @@ class FactLog:
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
-    def _head(self, run: RunId) -> _Head:
+    def _head(self, run: RunId) -> Head:
         head = self._heads.get(run)
         if head is None:
-            head = _Head()
+            head = Head()
             for record in self.store.read(run):
-                head.seq, head.digest = head.seq + 1, record.digest
-                for text in leaves_of(read_head(record.raw, run, head.seq - 1)):
-                    head.tree.append(text)
+                head.take(run, record)
             self._heads[run] = head
         return head
 
-    def _write(self, run: RunId, batch: Sequence[tuple[Event, Mapping[str, Any] | None]]) -> None:
+    def _write(self, run: RunId, said: Said, notes: Notes) -> None:
         with building():
-            self._write_batch(run, batch)
+            head = self._head(run)
+            written = write(run, head, said)
+            try:
+                self._commit(self._batch(run, head, written, said[-1][0], notes), run)
+            except BaseException:  # whatever it was goes on to the caller
+                self._heads.pop(run, None)  # what is really there is read again
+                raise
+            written.move(head)
 
-    def _write_batch(self, run: RunId, batch: Sequence[tuple[Event, Mapping[str, Any] | None]]) -> None:
-        head = self._head(run)
-        seq, digest = head.seq, head.digest
-        leaves: list[bytes] = []
-        records = []
-        for said, beside in batch:
-            event = said
-            if isinstance(said, RunStopped):
-                head.tree.extend(leaves)
-                leaves = []
-                event = RunStopped(said.stop, said.promoted, head.tree.root().hex())
-            raw = write_event(event, run, seq, digest)
-            digest = sha256(raw).hexdigest()
-            payloads = {
-                part.sha256.hex(): payload_bytes(part.payload)
-                for part in payloads_of(event)
-                if part.sha256 is not None and part.payload is not None
-            }
-            text = json.dumps(beside, separators=(",", ":")).encode() if beside else b"{}"
-            records.append(Record(raw, digest, payloads, text))
-            if isinstance(event, (CycleCommitted, ContextCarried)):
-                leaves.extend(leaf(fact) for fact in event.facts)
-            seq += 1
+    def _batch(self, run: RunId, head: Head, written: Written, last: Event, notes: Notes) -> Batch:
+        batch = Batch.of(run, head.seq, written.records)
+        batch.puts = puts = _puts(notes)
+        batch.touches, batch.touch = written.families, stamp()
+        lease = self._leases.get(run)
+        if lease is not None:
+            address = lease.address
+            batch.expects = {address: lease.stamp if lease.written else None}
+            if isinstance(last, RunStopped):
+                if lease.written:
+                    puts[address] = None
+            elif not lease.written:
+                puts[address] = Put(seal(address, lease.to_bytes(self.store.now())), lease.stamp)
+        return batch
+
+    def _commit(self, batch: Batch, run: RunId | None) -> None:
+        lease = None if run is None else self._leases.get(run)
         try:
-            self.store.append(run, head.seq, records)
-        except BaseException:  # whatever it was goes on to the caller
-            self._heads.pop(run, None)  # what is really there is read again
-            raise
-        head.tree.extend(leaves)
-        head.seq, head.digest = seq, digest
+            self.store.commit(batch)
+        except Stale as error:
+            if lease is None or error.address != lease.address:
+                raise
+            raise self._taken_over(lease) from error
+        if lease is not None and (put := batch.puts.get(lease.address, ...)) is not ...:
+            lease.written = put is not None
+            if put is None:
+                self._leases.pop(lease.run, None)
+
+    def _keep(self, run: RunId | None, notes: Notes) -> None:
+        batch = Batch(puts=_puts(notes))
+        lease = None if run is None else self._leases.get(run)
+        if lease is not None and lease.written:
+            batch.expects = {lease.address: lease.stamp}
+        self._commit(batch, run)
+
+    def _renew(self, lease: Lease) -> None:
+        value = seal(lease.address, lease.to_bytes(self.store.now()))
+        put = Put(value, lease.stamp)
+        try:
+            self.store.commit(Batch(expects={lease.address: lease.stamp}, puts={lease.address: put}))
+        except Stale as error:
+            raise self._taken_over(lease) from error
+        lease.renewed = leases.monotonic()
+
+    def _taken_over(self, lease: Lease) -> TakenOver:
+        note = self.store.note(lease.address)
+        holder = None
+        if note is not None:
+            holder = Holder.read(lease.run, unseal(lease.address, note.value))
+        who = "it was taken over and ended" if holder is None else f"it was taken over by {holder.where}"
+        return TakenOver(lease.run, lease.epoch, who)
 
 
-def leaves_of(data: Mapping[str, Any]) -> Iterator[bytes]:
-    """Yields the Merkle leaves of an event that `read_head` has read."""
-    if data.get("kind") == RunStopped.kind:
-        return
-    before: Sequence[str] = ()
-    for entry in data.get("facts", ()):
-        before = before if entry["because"] == "same" else entry["because"]
-        yield leaf_of_entry(entry, before)
+def _puts(notes: Notes) -> dict[Address, Put | None]:
+    puts: dict[Address, Put | None] = {}
+    for address, said in notes.items():
+        body = said() if callable(said) else said
+        puts[address] = None if body is None else Put(seal(address, body), stamp())
+    return puts
 
 
 def _read_runs(data: bytes) -> dict[RunId, list[Record]]:
@@ -348,4 +459,4 @@ class _Checked(MemoryStore):
 
     def __init__(self, run: RunId, records: Sequence[Record]) -> None:
         super().__init__()
-        self._runs[run] = list(records)
+        self.commit(Batch.of(run, 0, records))

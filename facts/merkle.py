@@ -94,6 +94,12 @@ class MerkleTree:
         for leaf in leaves:
             append(leaf)
 
+    def copy(self) -> MerkleTree:
+        """Returns a tree of the same leaves that goes its own way."""
+        other = MerkleTree()
+        other._frontier, other._size = list(self._frontier), self._size
+        return other
+
     def root(self) -> bytes:
         """Returns the root of the leaves so far, for at most one hash per bit of the size."""
         if not self._frontier:

@@ -15,6 +15,8 @@ class Record:
     digest: str
     """The SHA-256 of the text, in hex."""
     payloads: Mapping[str, bytes] = field(default_factory=dict)
-    """The payloads that the event names, by digest."""
+    """The payloads that the event names, by digest; each is JSON on one line."""
     beside: bytes = b"{}"
     """A JSON object of what differs from run to run (durations, the wall clock); no part of the chain."""
+    gone: Mapping[str, bytes] = field(default_factory=dict)
+    """What stands for each payload that was redacted, by its digest: a JSON object that says why, by whom and when."""

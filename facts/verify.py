@@ -8,12 +8,13 @@ from hashlib import sha256
 from typing import Any
 
 from .bulk import building
+from .chain import leaves_of
 from .context import Context
 from .errors import LogError, QuiesceError
 from .event import ContextCarried, CycleCommitted, Event, RunStarted, RunStopped
 from .fact import RunId
 from .fold import apply
-from .log import FactLog, leaves_of
+from .log import FactLog
 from .merkle import MerkleTree
 from .read_event import BrokenEvent, UnknownFormat, read_event, read_head
 from .record import Record

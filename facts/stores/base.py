@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Protocol
 
 from ..errors import StoreError
 from ..fact import RunId
 from ..record import Record
+from .batch import Address, Batch, Note
 
 
 class Fenced(StoreError):
@@ -21,6 +22,14 @@ class Fenced(StoreError):
         )
 
 
+class Stale(StoreError):
+    """Somebody else has changed a note since it was read. Nothing was written; read it and try again."""
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        super().__init__(f"{address.space} {address.owner} {address.key} was changed by somebody else in the meantime")
+
+
 class Broken(StoreError):
     """Stored bytes are not what was written."""
 
@@ -31,31 +40,63 @@ class Broken(StoreError):
 
 
 class Store(Protocol):
-    """Keeps the events of runs, in order, for good.
+    """Keeps the events of runs in order, and notes beside them, for good.
 
-    Contract (`tests/contracts/store.py` checks all but the last):
+    The events of all runs together are the *ledger*: each has a position, a whole number from 1 that grows in the
+    order of the commits; it may leave gaps. Of the runs of one batch, the one named first comes first.
 
-    - `append` is all or nothing: after an error, no event of the batch can be read.
-    - Records come back byte for byte, in the order in which they were appended; runs do not mix.
-    - A second writer's `append` (its `seq` is not where the run ends) raises `Fenced` and changes nothing.
+    Contract (`quiesce.facts.testing.StoreContract` checks all but the last):
+
+    - `commit` is all or nothing: after an error, nothing of the batch can be read.
+    - Records come back byte for byte, in the order in which they were added; runs do not mix. So do notes.
+    - A second writer's `commit` (`ends` or `expects` do not hold) raises `Fenced` or `Stale` and changes nothing. That
+      is checked inside the transaction: of two that expect the same, in whatever processes, one succeeds.
     - `read` raises `Broken` where stored bytes changed, after yielding every record before them.
-    - After `close`, nothing that `append` returned from is missing; no test can see a power loss, so say how you know.
+    - After `close`, nothing that `commit` returned from is missing; no test can see a power loss, so say how you know.
+    - Where a commit failed and nobody knows what the disk has, every later `commit` of this store object is refused.
     """
 
     lazy: bool
-    """Appending may wait until somebody reads: true where nothing outlives the process anyway."""
+    """Committing may wait until somebody reads: true where nothing outlives the process anyway."""
 
-    def append(self, run: RunId, seq: int, records: Sequence[Record]) -> None:
-        """Adds records to a run that ends at `seq` (0 for a new one)."""
+    def commit(self, batch: Batch) -> None:
+        """Keeps a batch, or raises and keeps nothing of it."""
 
     def read(self, run: RunId, start: int = 0) -> Iterator[Record]:
-        """Yields the records of a run from number `start` on; nothing for an unknown run."""
+        """Yields the records of a run from number `start` on, or from the first that was not cut off.
+
+        Nothing for an unknown run.
+        """
+
+    def first(self, run: RunId) -> int:
+        """Returns the number of the first record that was not cut off; 0 for an unknown run."""
 
     def length(self, run: RunId) -> int:
-        """Returns how many records a run has; 0 for an unknown one."""
+        """Returns the number of the next record of a run: how many it ever had; 0 for an unknown one."""
 
     def runs(self) -> list[RunId]:
         """Returns the runs in the order of their first records."""
 
+    def since(self, position: int) -> Iterator[tuple[int, RunId, int, Record]]:
+        """Yields the events of all runs behind a position of the ledger: position, run, number, record."""
+
+    def position(self) -> int:
+        """Returns where the ledger ends: the position of its last event; 0 if there never was one."""
+
+    def note(self, address: Address) -> Note | None:
+        """Returns a note, or None."""
+
+    def notes(self, space: str, owner: str | None = None) -> Iterator[tuple[Address, Note]]:
+        """Yields the notes of a space, of one owner or of all, in the order of owner and key."""
+
+    def size(self, run: RunId) -> int:
+        """Returns how many bytes the events of a run take: their texts, payloads and what stands beside them."""
+
+    def check(self) -> Iterator[str]:
+        """Yields what is wrong with the store as such, a sentence each; what `read` finds need not be told again."""
+
+    def now(self) -> float:
+        """Returns the time in seconds since 1970, on a clock that all who write to this store agree on."""
+
     def close(self) -> None:
-        """Gives up what the store holds; a later append is an error."""
+        """Gives up what the store holds; a later commit is an error."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,8 @@ from ..errors import StoreError
 from ..fact import RunId
 from ..lines import MISSING_COMMIT, BadLine, peek_commit, peek_event, read_batch, read_line, write_batch
 from ..record import Record
-from .base import Broken, Fenced
+from .base import Broken, Fenced, Stale
+from .batch import Address, Batch, Note
 
 UNREADABLE = RunId("?")
 """The run of a damaged batch that no longer says whose it is and has none before it."""
@@ -56,6 +58,7 @@ class JsonLinesStore:
         self.torn = 0
         """Bytes at the end of the file that a crash left and that do not count."""
         self._batches: dict[RunId, list[_Batch]] = {}
+        self._notes: dict[Address, Note] = {}
         self._end = 0
         self._lines = 0
         self._last = UNREADABLE
@@ -66,12 +69,26 @@ class JsonLinesStore:
                 raise StoreError(f"{self.path} cannot be read: it is not a regular file")
             self._scan()
 
-    def append(self, run: RunId, seq: int, records: Sequence[Record]) -> None:
-        """Adds records to a run that ends at `seq`, in one write."""
+    def commit(self, batch: Batch) -> None:
+        """Keeps a batch, in one write."""
         writer = self._open_writer()
-        found = self._count(run)
-        if found != seq:
-            raise Fenced(run, seq, found)
+        for run, end in batch.ends.items():
+            found = self._count(run)
+            if found != end:
+                raise Fenced(run, end, found)
+        for address, stamp in batch.expects.items():
+            note = self._notes.get(address)
+            if (None if note is None else note.stamp) != stamp:
+                raise Stale(address)
+        for run, records in batch.records.items():
+            self._append(writer, run, batch.ends[run], records)
+        for address, put in batch.puts.items():
+            if put is None:
+                self._notes.pop(address, None)
+            else:
+                self._notes[address] = Note(put.value, put.stamp, 0, put.families)
+
+    def _append(self, writer: int, run: RunId, seq: int, records: Sequence[Record]) -> None:
         data = write_batch(run, seq, records)
         try:
             written = 0
@@ -121,6 +138,32 @@ class JsonLinesStore:
         """Returns the runs in the order of their first events."""
         self._refresh()
         return list(self._batches)
+
+    def first(self, run: RunId) -> int:
+        return 0
+
+    def note(self, address: Address) -> Note | None:
+        return self._notes.get(address)
+
+    def notes(self, space: str, owner: str | None = None) -> Iterator[tuple[Address, Note]]:
+        for address, note in sorted(self._notes.items()):
+            if address.space == space and owner in (None, address.owner):
+                yield address, note
+
+    def since(self, position: int) -> Iterator[tuple[int, RunId, int, Record]]:
+        raise NotImplementedError
+
+    def position(self) -> int:
+        return 0
+
+    def size(self, run: RunId) -> int:
+        return 0
+
+    def check(self) -> Iterator[str]:
+        return iter(())
+
+    def now(self) -> float:
+        return time.time()
 
     def close(self) -> None:
         """Closes the file and lets another process write."""

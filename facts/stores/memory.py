@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 from ..errors import StoreError
 from ..fact import RunId
 from ..record import Record
-from .base import Fenced
+from .base import Fenced, Stale
+from .batch import Address, Batch, Note
+
+
+@dataclass(slots=True)
+class _Kept:
+    """The events of one run."""
+
+    first: int = 0
+    records: list[Record] = field(default_factory=list)
+    positions: list[int] = field(default_factory=list)
+
+    @property
+    def end(self) -> int:
+        return self.first + len(self.records)
 
 
 class MemoryStore:
@@ -16,30 +32,113 @@ class MemoryStore:
     lazy = True
 
     def __init__(self) -> None:
-        self._runs: dict[RunId, list[Record]] = {}
+        self._runs: dict[RunId, _Kept] = {}
+        self._notes: dict[Address, Note] = {}
+        self._position = 0
         self._closed = False
 
-    def append(self, run: RunId, seq: int, records: Sequence[Record]) -> None:
-        """Adds records to a run that ends at `seq`."""
+    def commit(self, batch: Batch) -> None:
+        """Keeps a batch: what can fail is checked before anything is changed."""
         if self._closed:
             raise StoreError("this log in memory was closed. Open another")
-        kept = self._runs.get(run, [])
-        if len(kept) != seq:
-            raise Fenced(run, seq, len(kept))
-        self._runs.setdefault(run, kept).extend(records)
+        for run, end in batch.ends.items():
+            if (found := self.length(run)) != end:
+                raise Fenced(run, end, found)
+        for address, stamp in batch.expects.items():
+            note = self._notes.get(address)
+            if (None if note is None else note.stamp) != stamp:
+                raise Stale(address)
+        for run, records in batch.records.items():
+            kept = self._runs.setdefault(run, _Kept())
+            kept.records.extend(records)
+            kept.positions.extend(range(self._position + 1, self._position + len(records) + 1))
+            self._position += len(records)
+        for (run, seq), record in batch.replaced.items():
+            kept = self._runs[run]
+            kept.records[seq - kept.first] = record
+        for run, before in batch.cut.items():
+            kept = self._runs[run]
+            del kept.records[: before - kept.first], kept.positions[: before - kept.first]
+            kept.first = before
+        for run in batch.dropped:
+            self._runs.pop(run, None)
+            self._notes = {address: note for address, note in self._notes.items() if address.owner != run}
+        self._write_notes(batch)
+
+    def _write_notes(self, batch: Batch) -> None:
+        if batch.touches:
+            for address, note in self._notes.items():
+                if not batch.touches.isdisjoint(note.families):
+                    self._notes[address] = note._replace(stamp=batch.touch)
+        for address, put in batch.puts.items():
+            if put is None:
+                self._notes.pop(address, None)
+            else:
+                self._notes[address] = Note(put.value, put.stamp, self._position, put.families)
 
     def read(self, run: RunId, start: int = 0) -> Iterator[Record]:
         """Yields the records of a run from number `start` on."""
-        yield from self._runs.get(run, [])[start:]
+        kept = self._runs.get(run)
+        if kept is not None:
+            yield from kept.records[max(0, start - kept.first) :]
+
+    def first(self, run: RunId) -> int:
+        """Returns the number of the first record that was not cut off."""
+        kept = self._runs.get(run)
+        return 0 if kept is None else kept.first
 
     def length(self, run: RunId) -> int:
-        """Returns how many records a run has."""
-        return len(self._runs.get(run, ()))
+        """Returns how many records a run ever had."""
+        kept = self._runs.get(run)
+        return 0 if kept is None else kept.end
 
     def runs(self) -> list[RunId]:
         """Returns the runs in the order of their first records."""
         return list(self._runs)
 
+    def since(self, position: int) -> Iterator[tuple[int, RunId, int, Record]]:
+        """Yields the events of all runs behind a position of the ledger."""
+        found = [
+            (at, run, kept.first + place, record)
+            for run, kept in self._runs.items()
+            for place, (at, record) in enumerate(zip(kept.positions, kept.records, strict=True))
+            if at > position
+        ]
+        yield from sorted(found, key=lambda one: one[0])
+
+    def position(self) -> int:
+        """Returns where the ledger ends."""
+        return self._position
+
+    def note(self, address: Address) -> Note | None:
+        """Returns a note, or None."""
+        return self._notes.get(address)
+
+    def notes(self, space: str, owner: str | None = None) -> Iterator[tuple[Address, Note]]:
+        """Yields the notes of a space, of one owner or of all."""
+        for address, note in sorted(self._notes.items()):
+            if address.space == space and owner in (None, address.owner):
+                yield address, note
+
+    def size(self, run: RunId) -> int:
+        """Returns how many bytes the events of a run take."""
+        kept = self._runs.get(run)
+        return 0 if kept is None else sum(map(size_of, kept.records))
+
+    def check(self) -> Iterator[str]:
+        """Yields nothing: memory has no faults that could be seen from here."""
+        return iter(())
+
+    def now(self) -> float:
+        """Returns this machine's time."""
+        return time.time()
+
     def close(self) -> None:
         """Takes no more events; what is there can still be read, since a result may hold it."""
         self._closed = True
+
+
+def size_of(record: Record) -> int:
+    """Returns how many bytes of content a record has."""
+    beside = len(record.beside) + sum(map(len, record.gone.values()))
+    return len(record.raw) + sum(map(len, record.payloads.values())) + beside

@@ -27,6 +27,7 @@ from hypothesis import strategies as st
 
 from quiesce.facts import FactLog, Fenced, Record, RunId, Store, replay, verify
 from quiesce.facts.event import CycleCommitted, RunStarted, RunStopped
+from quiesce.facts.stores import Batch
 
 RUNS = ("r", "another run", 'with "quotes" \\ and ünïcode', "10", "a/../b", "x" * 200)
 RUN = RunId("r")
@@ -81,7 +82,7 @@ class StoreContract:
         def check(texts: list[str], run: str) -> None:
             records = records_of(run, 0, *texts)
             with self.opened() as store:
-                store.append(RunId(run), 0, records)
+                store.commit(Batch.of(RunId(run), 0, records))
 
                 assert records == list(store.read(RunId(run)))
                 assert (len(records), [run]) == (store.length(RunId(run)), store.runs())
@@ -100,11 +101,11 @@ class StoreContract:
                 kept = known.get(run, [])
                 if step == "append":
                     records = records_of(run, len(kept), *texts)
-                    store.append(RunId(run), len(kept), records)
+                    store.commit(Batch.of(RunId(run), len(kept), records))
                     known[run] = kept + records
                 elif step == "fenced":
                     with pytest.raises(Fenced):
-                        store.append(RunId(run), len(kept) + 1, records_of(run, len(kept) + 1, *texts))
+                        store.commit(Batch.of(RunId(run), len(kept) + 1, records_of(run, len(kept) + 1, *texts)))
                 elif step == "reopen" and self.lasting:
                     store.close()
                     store = self.open(Path(place))
@@ -119,14 +120,14 @@ class StoreContract:
         """Inside a batch, at its edge and behind the end."""
         records = records_of("r", 0, "a", "b", "c", "d", "e")
         with self.opened() as store:
-            store.append(RUN, 0, records[:2])
-            store.append(RUN, 2, records[2:])
+            store.commit(Batch.of(RUN, 0, records[:2]))
+            store.commit(Batch.of(RUN, 2, records[2:]))
 
             assert records[start:] == list(store.read(RUN, start))
 
     def test_an_unknown_run_is_empty(self) -> None:
         with self.opened() as store:
-            store.append(RUN, 0, records_of("r", 0, "a"))
+            store.commit(Batch.of(RUN, 0, records_of("r", 0, "a")))
 
             assert ([], 0, [RUN]) == (list(store.read(RunId("s"))), store.length(RunId("s")), store.runs())
 
@@ -135,9 +136,9 @@ class StoreContract:
         """Its number is not where the run ends: too low, where it wrote before, or too high."""
         records = records_of("r", 0, "a", "b")
         with self.opened() as store:
-            store.append(RUN, 0, records)
+            store.commit(Batch.of(RUN, 0, records))
             with pytest.raises(Fenced) as caught:
-                store.append(RUN, seq, records_of("r", seq, "x", "y"))
+                store.commit(Batch.of(RUN, seq, records_of("r", seq, "x", "y")))
 
             expected = (
                 f"run r: another writer has appended to it (this one would write event {seq}, the log is at 2). "
@@ -149,7 +150,7 @@ class StoreContract:
     def test_a_new_run_begins_at_nothing(self) -> None:
         with self.opened() as store:
             with pytest.raises(Fenced):
-                store.append(RUN, 1, records_of("r", 1, "a"))
+                store.commit(Batch.of(RUN, 1, records_of("r", 1, "a")))
 
             assert ([], []) == (list(store.read(RUN)), store.runs())
 
@@ -157,7 +158,7 @@ class StoreContract:
         with self.opened() as store:
             for seq in range(3):
                 for run in RUNS:
-                    store.append(RunId(run), seq, records_of(run, seq, f"{run}{seq}"))
+                    store.commit(Batch.of(RunId(run), seq, records_of(run, seq, f"{run}{seq}")))
 
             assert [*RUNS] == store.runs()
             assert [[f"{run}{seq}" for seq in range(3)] for run in RUNS] == [
@@ -166,9 +167,9 @@ class StoreContract:
 
     def test_what_was_read_does_not_change_when_more_is_appended(self) -> None:
         with self.opened() as store:
-            store.append(RUN, 0, records_of("r", 0, "a"))
+            store.commit(Batch.of(RUN, 0, records_of("r", 0, "a")))
             before = list(store.read(RUN))
-            store.append(RUN, 1, records_of("r", 1, "b"))
+            store.commit(Batch.of(RUN, 1, records_of("r", 1, "b")))
 
             assert records_of("r", 0, "a") == before
             assert [*before, *records_of("r", 1, "b")] == list(store.read(RUN))
@@ -180,7 +181,7 @@ class StoreContract:
         with TemporaryDirectory() as place:
             for seq in range(3):
                 store = self.open(Path(place))
-                store.append(RUN, seq, records_of("r", seq, str(seq)))
+                store.commit(Batch.of(RUN, seq, records_of("r", seq, str(seq))))
                 store.close()
             again = self.open(Path(place))
 

@@ -109,7 +109,7 @@ def test_a_log_that_cannot_be_kept_ends_the_run(facts: Path, tmp_path: Path) -> 
         env={**ENVIRONMENT, "PYTHONDONTWRITEBYTECODE": "1"},
     )  # fmt: skip
 
-    assert full.stderr.startswith("quiesce: run r1: event 1 (cycle_committed) could not be kept: ")
+    assert full.stderr.startswith("quiesce: run r1: event 0 (run_started, cycle_committed) could not be kept: ")
     assert (full.returncode, full.stderr.count("\n")) == (Code.FAILED, 1)
 
 

@@ -296,9 +296,9 @@ def test_one_process_writes_at_a_time(tmp_path: Path) -> None:
 HOLD = """
 import sys
 from pathlib import Path
-from quiesce.facts.stores import JsonLinesStore
+from quiesce.facts.stores import Batch, JsonLinesStore
 from quiesce.facts import Record, RunId
-JsonLinesStore(sys.argv[1]).append(RunId("other"), 0, [])
+JsonLinesStore(sys.argv[1]).commit(Batch.of(RunId("other"), 0, []))
 print("held", flush=True)
 sys.stdin.read()
 """

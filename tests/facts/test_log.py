@@ -31,7 +31,7 @@ from quiesce.facts import (
 from quiesce.facts.event import CycleCommitted, Event, Parent, RunStarted, RunStopped, write_event
 from quiesce.facts.lines import write_batch
 from quiesce.facts.merkle import MerkleTree
-from quiesce.facts.stores import MemoryStore
+from quiesce.facts.stores import Batch, MemoryStore
 from support.payloads import Box, Note, engine, note_fact, notes, started, written_log
 
 RUN = RunId("r")
@@ -49,7 +49,7 @@ def forged(*events: Event) -> FactLog:
     store, previous = MemoryStore(), None
     for seq, event in enumerate(events):
         record = record_of(event, seq, previous)
-        store.append(RUN, seq, [record])
+        store.commit(Batch.of(RUN, seq, [record]))
         previous = record.digest
     return FactLog(store)
 
@@ -277,9 +277,9 @@ def test_a_sound_chain_of_events_that_make_no_sense_is_found(log: FactLog, event
 def test_an_event_that_does_not_follow_the_one_before_it_is_found() -> None:
     store = MemoryStore()
     first = record_of(started(), 0, None)
-    store.append(RUN, 0, [first, record_of(CycleCommitted(0, (), ()), 1, "00" * 32)])
+    store.commit(Batch.of(RUN, 0, [first, record_of(CycleCommitted(0, (), ()), 1, "00" * 32)]))
     late = MemoryStore()
-    late.append(RUN, 0, [record_of(started(), 0, "00" * 32)])
+    late.commit(Batch.of(RUN, 0, [record_of(started(), 0, "00" * 32)]))
     found, begun = verify(FactLog(store), "r"), verify(FactLog(late), "r")
 
     assert "run r: event 1 does not follow event 0. Nothing before it is intact" == str(found)
@@ -303,7 +303,7 @@ def test_a_record_that_is_not_what_its_digests_say_is_found() -> None:
     for record, problem in wrong:
         store = MemoryStore()
         place = 1 if record.raw == sound[1].raw else 4
-        store.append(RUN, 0, [*sound[:place], record, *sound[place + 1 :]])
+        store.commit(Batch.of(RUN, 0, [*sound[:place], record, *sound[place + 1 :]]))
         fault = verify(FactLog(store), "r").fault
 
         assert fault is not None
@@ -337,7 +337,7 @@ def test_a_payload_that_is_gone_is_told_and_everything_else_stands() -> None:
         Record(one.raw, one.digest, {name: raw for name, raw in one.payloads.items() if name != digest})
         for one in written_log().records("r")
     ]
-    store.append(RUN, 0, kept)
+    store.commit(Batch.of(RUN, 0, kept))
     log = FactLog(store)
     found, context = verify(log, "r"), replay(log, "r")
 
@@ -519,10 +519,10 @@ class Failing(MemoryStore):
     lazy = False
     full = False
 
-    def append(self, run: RunId, seq: int, records: Sequence[Record]) -> None:
+    def commit(self, batch: Batch) -> None:
         if self.full:
             raise StoreError("the disk is full")
-        super().append(run, seq, records)
+        super().commit(batch)
 
 
 def test_what_a_store_could_not_take_is_an_error_and_not_a_gap() -> None:

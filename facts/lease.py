@@ -1,0 +1,215 @@
+"""Lets one process at a time write to a run: leases that expire, are renewed while their run goes on, and are fenced.
+
+A lease is a note beside the run. Its stamp is checked inside the transaction of every append, so a writer whose run
+was taken over writes nothing, however late it wakes up. Its time is only a courtesy to others: until then they leave
+the run alone.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+import socket
+import threading
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Self
+from weakref import WeakSet
+
+from .errors import StoreError
+from .fact import RunId
+from .stores import Address, Fenced
+
+if TYPE_CHECKING:
+    from .log import FactLog
+
+SECONDS = 30.0
+"""How long a lease holds without being renewed; the default of `FactLog.open`."""
+SPACE = "lease"
+
+
+class Leased(StoreError):
+    """Another process is writing to a run."""
+
+    def __init__(self, run: str, holder: str, left: float) -> None:
+        self.run, self.holder, self.left = run, holder, left
+        super().__init__(
+            f"run {run} is being written by {holder}, whose lease holds for another {max(0.0, left):.0f} s. "
+            f"Nothing was changed. Wait until it has ended, or until its lease is over if it hangs"
+        )
+
+
+class TakenOver(Fenced):
+    """Another process took a run over while this one stood still."""
+
+    def __init__(self, run: str, epoch: int, holder: str) -> None:
+        self.run, self.epoch, self.holder = run, epoch, holder
+        StoreError.__init__(
+            self,
+            f"run {run}: {holder} while this process, which held it in epoch {epoch}, stood still. "
+            f"Nothing was written. The log has the run as the other process left it",
+        )
+
+
+@dataclass(slots=True, eq=False)
+class Lease:
+    """The right to write to one run, held by this process."""
+
+    run: RunId
+    epoch: int
+    """How many have held the run, this one included."""
+    stamp: int
+    seconds: float
+    token: str
+    """Which log object of this process holds it."""
+    written: bool = False
+    """It stands in the store; a new run's lease is written with its first events."""
+    renewed: float = field(default_factory=monotonic)
+
+    @property
+    def address(self) -> Address:
+        return address_of(self.run)
+
+    def is_due(self) -> bool:
+        """Tells whether it is to be renewed."""
+        return monotonic() - self.renewed > self.seconds / 3
+
+    def to_bytes(self, now: float, *, over: bool = False) -> bytes:
+        """Returns the note that says who holds the run until when; or, if it is over, that nobody does."""
+        until = 0.0 if over else now + self.seconds
+        value = {"epoch": self.epoch, "until": until, "log": self.token, **_myself()}
+        return json.dumps(value, separators=(",", ":")).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds a run, as its lease says."""
+
+    epoch: int
+    until: float
+    where: str
+    log: str
+    process: tuple[str, str, int, str]
+
+    @classmethod
+    def read(cls, run: str, raw: bytes) -> Self:
+        """Returns what a lease says.
+
+        Raises:
+            StoreError: it cannot be read.
+        """
+        try:
+            data: dict[str, Any] = json.loads(raw)
+            process = (str(data["machine"]), str(data["space"]), int(data["pid"]), str(data["begun"]))
+            where = f"process {process[2]} on {data['host']}" if process[2] else "nobody"
+            return cls(int(data["epoch"]), float(data["until"]), where, str(data["log"]), process)
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise StoreError(f"run {run}: its lease cannot be read: {error!r}") from error
+
+    def is_over(self, now: float, run: RunId) -> bool:
+        """Tells whether the run may be taken over: the time is up, or who held it is certainly no more."""
+        return self.until <= now or self._is_dead(run)
+
+    def _is_dead(self, run: RunId) -> bool:
+        me = _myself()
+        machine, space, pid, begun = self.process
+        if (machine, space) != (me["machine"], me["space"]) or not machine:
+            return False  # elsewhere: only time can tell
+        if (pid, begun) == (me["pid"], me["begun"]):
+            return not any(log._token == self.log and run in log._leases for log in list(_logs))
+        return _begun(pid) != begun
+
+
+def address_of(run: RunId) -> Address:
+    """Returns where the lease of a run stands."""
+    return Address(SPACE, run, "")
+
+
+def unowned() -> bytes:
+    """Returns the lease of an unfinished run that nobody is writing to."""
+    value = {"epoch": 0, "until": 0.0, "log": "", "host": "", "machine": "", "space": "", "pid": 0, "begun": ""}
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def stamp() -> int:
+    """Returns a number that no other change of a note has."""
+    return secrets.randbits(62)
+
+
+def _myself() -> dict[str, Any]:
+    pid = os.getpid()
+    return {**_machine(), "pid": pid, "begun": _begun(pid)}
+
+
+@cache
+def _machine() -> dict[str, str]:
+    """Returns what tells this machine since it was last started, and this space of process numbers, from all others."""
+    machine = space = ""
+    with suppress(OSError):
+        machine = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        space = str(Path("/proc/self/ns/pid").readlink())
+    return {"host": socket.gethostname(), "machine": machine, "space": space}
+
+
+def _begun(pid: int) -> str:
+    """Returns when a process began, in ticks since the machine did; empty if there is none, or a zombie of one."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return ""
+    state, *rest = stat[stat.rindex(")") + 2 :].split()
+    return "" if state in "ZX" else rest[18]
+
+
+# --- renewing -----------------------------------------------------------------------------------------------------
+
+_logs: WeakSet[FactLog] = WeakSet()
+"""Logs of this process that hold leases."""
+_wake = threading.Event()
+_thread: threading.Thread | None = None
+
+
+def watch(log: FactLog) -> None:
+    """Sees to it that a log's leases are renewed until it has none."""
+    global _thread  # noqa: PLW0603  one thread for all logs of a process
+    _logs.add(log)
+    if _thread is None or not _thread.is_alive():
+        _thread = threading.Thread(target=_renew_all, name="quiesce-leases", daemon=True)
+        _thread.start()
+    if log.lease_seconds < SECONDS:
+        _wake.set()
+
+
+def tell_not_renewed(lease: Lease, error: StoreError) -> None:
+    """Notes that a lease could not be renewed or given back; whoever writes to its run next is told by an error."""
+    logging.getLogger("quiesce").warning("lease of run %s not written: %s", lease.run, error)
+
+
+def _renew_all() -> None:
+    while True:
+        pause = SECONDS / 3
+        for log in list(_logs):
+            pause = min(pause, log.lease_seconds / 3)
+            log.renew()
+        del log
+        _wake.wait(pause)
+        _wake.clear()
+
+
+def _renew(log: FactLog) -> float:
+    """Renews the leases of a log, in a function of its own so that the thread does not keep the log alive."""
+    log.renew()
+    return log.lease_seconds / 3
+
+
+def _forget_thread() -> None:
+    global _thread, _wake
+    _thread, _wake = None, threading.Event()
+
+
+os.register_at_fork(after_in_child=_forget_thread)
