@@ -39,6 +39,17 @@ class Broken(StoreError):
         super().__init__(f"run {run}: event {seq} is damaged ({where}: {problem}). {intact}")
 
 
+class NewerFormat(StoreError):
+    """A store was written by a newer build, in a layout that this one does not know."""
+
+    def __init__(self, where: str, found: int, known: int) -> None:
+        self.where, self.found, self.known = where, found, known
+        super().__init__(
+            f"{where} is laid out in version {found}, and this build of quiesce knows versions up to {known}. "
+            f"Nothing was changed. Open it with a newer quiesce: pip install --upgrade quiesce"
+        )
+
+
 class Store(Protocol):
     """Keeps the events of runs in order, and notes beside them, for good.
 

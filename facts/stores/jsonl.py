@@ -1,46 +1,28 @@
-"""Keeps events in one text file that people and their tools can read: JSON lines, appended and never rewritten."""
+"""Keeps events in one text file that people and their tools can read: JSON lines, written behind one another."""
 
 from __future__ import annotations
 
-import fcntl
+import io
 import os
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import RLock
 from typing import BinaryIO, Literal
 
 from ..errors import StoreError
 from ..fact import RunId
-from ..lines import MISSING_COMMIT, BadLine, peek_commit, peek_event, read_batch, read_line, write_batch
+from ..lines import write_batch
 from ..record import Record
 from .base import Broken, Fenced, Stale
 from .batch import Address, Batch, Note
-
-UNREADABLE = RunId("?")
-"""The run of a damaged batch that no longer says whose it is and has none before it."""
-
-
-@dataclass(slots=True)
-class _Batch:
-    """Where a batch stands in the file."""
-
-    run: RunId
-    seq: int
-    """The number of its first event."""
-    events: int
-    start: int
-    end: int
-    line: int
-    """The number of its first line, from 1."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Mark:
-    """A place in the file: behind so many bytes and lines."""
-
-    position: int
-    lines: int
+from .contents import Contents
+from .locked import is_in_place, lock_file, sync_folder
+from .memory import size_of
+from .notes import Change, Changed, Touched, write_notes
+from .rewrite import Rewriting, put_in_place, remove_left_overs, write_all
+from .scan import scan, take
 
 
 class JsonLinesStore:
@@ -48,6 +30,10 @@ class JsonLinesStore:
 
     A last batch that a crash tore is not read, and is cut off before the next append. `sync="full"` waits for the
     disk at every append and so survives power loss; `"normal"` survives the death of the process.
+
+    A note is a line, and the latest holds: each renewal of a lease adds one of some 600 bytes, every ten seconds while
+    a run goes on. What takes events out of the file (`compact`, `retain`, `redact`) writes it anew and leaves out the
+    lines that no longer hold; nothing else does.
     """
 
     lazy = False
@@ -55,205 +41,251 @@ class JsonLinesStore:
     def __init__(self, path: str | Path, sync: Literal["normal", "full"] = "normal") -> None:
         self.path = Path(path)
         self.sync = sync
-        self.torn = 0
-        """Bytes at the end of the file that a crash left and that do not count."""
-        self._batches: dict[RunId, list[_Batch]] = {}
-        self._notes: dict[Address, Note] = {}
-        self._end = 0
-        self._lines = 0
-        self._last = UNREADABLE
+        self._contents = Contents(self.path)
+        self._known: tuple[int, ...] = ()  # the file and its size when its contents were found
         self._writer: int | None = None
         self._poisoned: str | None = None
+        self._lock = RLock()
         if self.path.exists():
             if not self.path.is_file():
                 raise StoreError(f"{self.path} cannot be read: it is not a regular file")
-            self._scan()
+            self._now()
+
+    @property
+    def torn(self) -> int:
+        """Bytes at the end of the file that a crash left and that do not count."""
+        return self._contents.torn
+
+    # --- writing ----------------------------------------------------------------------------------------------------
 
     def commit(self, batch: Batch) -> None:
-        """Keeps a batch, in one write."""
-        writer = self._open_writer()
+        """Keeps a batch: in one write, or in a file of its own that takes the place of the old one."""
+        with self._lock:
+            writer = self._open_writer()
+            self._check(batch)
+            if batch.replaced or batch.cut or batch.dropped:
+                self._rewrite(writer, batch)
+            elif data := self._encode(batch):
+                self._append(writer, data)
+
+    def _check(self, batch: Batch) -> None:
+        contents = self._contents.sound()
         for run, end in batch.ends.items():
-            found = self._count(run)
-            if found != end:
+            if (found := contents.length(run)) != end:
                 raise Fenced(run, end, found)
         for address, stamp in batch.expects.items():
-            note = self._notes.get(address)
-            if (None if note is None else note.stamp) != stamp:
+            noted = contents.notes.get(address)
+            if (None if noted is None else noted.stamp) != stamp:
                 raise Stale(address)
-        for run, records in batch.records.items():
-            self._append(writer, run, batch.ends[run], records)
-        for address, put in batch.puts.items():
-            if put is None:
-                self._notes.pop(address, None)
-            else:
-                self._notes[address] = Note(put.value, put.stamp, 0, put.families)
 
-    def _append(self, writer: int, run: RunId, seq: int, records: Sequence[Record]) -> None:
-        data = write_batch(run, seq, records)
+    def _encode(self, batch: Batch) -> bytes:
+        contents = self._contents
+        changes = self._changes(batch)
+        more, at = len(batch.records) - (not changes), contents.next_at
+        parts = []
+        for run, records in batch.records.items():
+            parts.append(write_batch(run, batch.ends[run], records, at=at, more=more))
+            more, at = more - 1, at and at + len(records)
+        if changes:
+            parts.append(write_notes(changes, contents.changes + 1))
+        return b"".join(parts)
+
+    def _changes(self, batch: Batch) -> list[Change]:
+        """Returns what a batch changes beside the runs."""
+        notes = self._contents.notes
+        changes: list[Change] = []
+        touched = (noted for address, noted in notes.items() if address not in batch.puts)
+        if batch.touches and any(not batch.touches.isdisjoint(noted.families) for noted in touched):
+            changes.append(Touched(tuple(sorted(batch.touches)), batch.touch))
+        position = self._contents.position + sum(map(len, batch.records.values()))
+        for address, put in batch.puts.items():
+            if put is not None:
+                changes.append(Changed(address, Note(put.value, put.stamp, position, put.families)))
+            elif address in notes:
+                changes.append(Changed(address, None))
+        return changes
+
+    def _append(self, writer: int, data: bytes) -> None:
         try:
-            written = 0
-            while written < len(data):
-                written += os.write(writer, data[written:])
+            write_all(writer, data)
             if self.sync == "full":
                 os.fsync(writer)
         except OSError as error:
             self._undo(writer, error)
             raise StoreError(f"{self.path}: {error.strerror or error}; nothing of this append was kept") from error
-        lines = data.count(b"\n")
-        batch = _Batch(run, seq, len(records), self._end, self._end + len(data), self._lines + 1)
-        self._batches.setdefault(run, []).append(batch)
-        self._end, self._lines, self._last = batch.end, self._lines + lines, run
-
-    def read(self, run: RunId, start: int = 0) -> Iterator[Record]:
-        """Yields the records of a run from number `start` on, each checked against its digest."""
-        self._refresh()
-        batches = list(self._batches.get(run, ()))
-        if batches:
-            with self._open() as file:
-                yield from self._read_from(file, run, batches, start)
-
-    def _read_from(self, file: BinaryIO, run: RunId, batches: list[_Batch], start: int) -> Iterator[Record]:
-        seq = 0
-        for batch in batches:
-            if batch.seq != seq:
-                raise Broken(
-                    run, seq, f"{self.path}, line {batch.line}", f"event {batch.seq} stands where it should be"
-                )
-            if batch.seq + batch.events > start or not batch.events:  # lines without any event are damage: tell it
-                for place, record in enumerate(self._read_batch(file, batch)):
-                    if batch.seq + place >= start:
-                        yield record
-            seq += batch.events
-
-    def length(self, run: RunId) -> int:
-        """Returns how many events a run has."""
-        self._refresh()
-        return self._count(run)
-
-    def _count(self, run: RunId) -> int:
-        batches = self._batches.get(run)
-        return batches[-1].seq + batches[-1].events if batches else 0
-
-    def runs(self) -> list[RunId]:
-        """Returns the runs in the order of their first events."""
-        self._refresh()
-        return list(self._batches)
-
-    def first(self, run: RunId) -> int:
-        return 0
-
-    def note(self, address: Address) -> Note | None:
-        return self._notes.get(address)
-
-    def notes(self, space: str, owner: str | None = None) -> Iterator[tuple[Address, Note]]:
-        for address, note in sorted(self._notes.items()):
-            if address.space == space and owner in (None, address.owner):
-                yield address, note
-
-    def since(self, position: int) -> Iterator[tuple[int, RunId, int, Record]]:
-        raise NotImplementedError
-
-    def position(self) -> int:
-        return 0
-
-    def size(self, run: RunId) -> int:
-        return 0
-
-    def check(self) -> Iterator[str]:
-        return iter(())
-
-    def now(self) -> float:
-        return time.time()
-
-    def close(self) -> None:
-        """Closes the file and lets another process write."""
-        if self._writer is not None:
-            os.close(self._writer)
-            self._writer = None
-        self._poisoned = "it was closed"
-
-    def _open_writer(self) -> int:
-        if self._poisoned:
-            raise StoreError(f"{self.path} takes no more events: {self._poisoned}. Open the log again")
-        if self._writer is not None:
-            return self._writer
-        is_new = not self.path.exists()
-        try:
-            writer = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise StoreError(f"{self.path} cannot be written: {error.strerror}") from error
-        try:
-            fcntl.flock(writer, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(writer)
-            raise StoreError(
-                f"{self.path} is being written by another process, or by another FactLog of this one. "
-                f"Close it there, or log to a file of its own"
-            ) from error
-        self._writer = writer
-        if is_new and self.sync == "full":
-            self._sync_folder()
-        self._scan()  # somebody may have written since this store was opened
-        if self.torn:
-            os.ftruncate(writer, self._end)
-            self.torn = 0
-        if self._end and os.pread(writer, 1, self._end - 1) != b"\n":
-            raise StoreError(f"{self.path} takes no more events: its last line is damaged. Go on in a file of its own")
-        return writer
-
-    def _sync_folder(self) -> None:
-        """Waits for the file's name to be on the disk; else power loss could take it, with all that was synced."""
-        try:
-            folder = os.open(self.path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-        except OSError as error:
-            self.close()
-            raise StoreError(f'{self.path.parent} cannot be synced: {error.strerror}; use sync="normal"') from error
+        except BaseException:
+            self._give_up("an append was interrupted, and may be there or not")
+            raise
+        take(self._contents, io.BytesIO(data))
 
     def _undo(self, writer: int, error: OSError) -> None:
         try:
-            os.ftruncate(writer, self._end)
+            os.ftruncate(writer, self._contents.end)
         except OSError:
             self._poisoned = f"an append failed ({error}) and could not be undone"
             return
         if self.sync == "full":  # after a failed fsync nobody knows what the disk has
             self._poisoned = f"waiting for the disk failed ({error})"
 
-    def _refresh(self) -> None:
-        """Takes in what another process has appended."""
-        if self._writer is None and self.path.exists() and self.path.stat().st_size != self._end + self.torn:
-            self._scan()
+    def _give_up(self, why: str) -> None:
+        """Takes no more events, and reads the file as another process would."""
+        self.close()
+        self._poisoned, self._contents, self._known = why, Contents(self.path), ()
 
-    def _scan(self) -> None:
-        """Finds the batches behind the part that is known; reads no payload and checks hardly a digest."""
-        with self._open() as file:
-            file.seek(self._end)
-            at = sound = _Mark(self._end, self._lines)  # `sound` is behind the last line that is no payload
-            run: RunId | None = None
-            seq: int | None = None
-            events = 0
-            for raw in file:
-                if not (raw.endswith(b"\n") or _ends_wrong(raw)):
-                    break
-                at = _Mark(at.position + len(raw), at.lines + 1)
-                if (event := peek_event(raw)) is not None:
-                    if run is not None and event[0] != run:  # the commit line between the two runs is damaged
-                        self._found(run, seq, events, sound)
-                        seq, events = None, 0
-                    events += 1
-                    run, seq = RunId(event[0]), event[1] - events + 1 if seq is None else seq
-                elif raw.startswith(b'{"commit":"'):
-                    run, seq = _whose(raw, run, seq)
-                    self._found(run, seq, events, at)
-                    run, seq, events = None, None, 0
-                if not raw.startswith(b'{"payload":"'):
-                    sound = at
-            if at.position > self._end and self._is_damage(at.position):
-                self._found(run, seq, events, at)
-        self.torn = self.path.stat().st_size - self._end
+    def _rewrite(self, writer: int, batch: Batch) -> None:
+        try:
+            with self._open() as file:
+                self._writer, self._contents = put_in_place(self.path, Rewriting(self._contents, file, batch).lines())
+        except Broken as error:
+            raise StoreError(
+                f"{self.path} was not written anew, since {error}. Drop that run, and all can go on"
+            ) from error
+        except OSError as error:
+            raise StoreError(
+                f"{self.path} could not be written anew: {error.strerror or error}; it is as it was"
+            ) from error
+        os.close(writer)
+        if self.sync == "full":
+            try:
+                sync_folder(self.path)
+            except OSError as error:
+                self._poisoned = f"waiting for its folder failed ({error})"
+                raise StoreError(
+                    f"{self.path} was written anew, but waiting for its folder failed ({error.strerror or error}): "
+                    f"power loss may bring the old file back. Open the log again to see what it has"
+                ) from error
+
+    # --- opening ----------------------------------------------------------------------------------------------------
+
+    def _open_writer(self) -> int:
+        if self._poisoned:
+            raise StoreError(f"{self.path} takes no more events: {self._poisoned}. Open the log again")
+        if self._writer is not None:
+            if not is_in_place(self.path, self._writer):
+                self._poisoned = "another file stands in its place, or none that can be seen"
+                return self._open_writer()
+            return self._writer
+        writer = lock_file(self.path)
+        try:
+            if self.sync == "full":
+                self._sync_name()
+            remove_left_overs(self.path)
+            contents = self._now()  # somebody may have written since this store was opened
+            if contents.torn:
+                os.ftruncate(writer, contents.end)
+                contents.torn = 0
+            if contents.end and os.pread(writer, 1, contents.end - 1) != b"\n":
+                raise StoreError(
+                    f"{self.path} takes no more events: its last line is damaged. Go on in a file of its own"
+                )
+        except OSError as error:
+            os.close(writer)
+            raise StoreError(f"{self.path} cannot be written: {error.strerror or error}") from error
+        except BaseException:
+            os.close(writer)
+            raise
+        self._writer = writer
+        return writer
+
+    def _sync_name(self) -> None:
+        try:
+            sync_folder(self.path)
+        except OSError as error:
+            self._poisoned = f"waiting for its folder failed ({error})"
+            raise StoreError(f'{self.path.parent} cannot be synced: {error.strerror}; use sync="normal"') from error
+
+    def close(self) -> None:
+        """Closes the file and lets another process write."""
+        with self._lock:
+            if self._writer is not None:
+                os.close(self._writer)
+                self._writer = None
+            self._poisoned = "it was closed"
+
+    # --- reading ----------------------------------------------------------------------------------------------------
+
+    def read(self, run: RunId, start: int = 0) -> Iterator[Record]:
+        """Yields the records of a run from number `start` on, each checked against its digest."""
+        with self._opened() as (contents, file):
+            yield from contents.read_run(file, run, start)
+
+    def first(self, run: RunId) -> int:
+        """Returns the number of the first event that was not cut off."""
+        return self._now().firsts.get(run, 0)
+
+    def length(self, run: RunId) -> int:
+        """Returns how many events a run ever had."""
+        return self._now().length(run)
+
+    def runs(self) -> list[RunId]:
+        """Returns the runs in the order of their first events."""
+        return list(self._now().runs)
+
+    def since(self, position: int) -> Iterator[tuple[int, RunId, int, Record]]:
+        """Yields the events of all runs behind a position of the ledger."""
+        with self._opened() as (contents, file):
+            yield from contents.sound().read_ledger(file, position)
+
+    def position(self) -> int:
+        """Returns where the ledger ends."""
+        return self._now().sound().position
+
+    def note(self, address: Address) -> Note | None:
+        """Returns a note, or None."""
+        with self._opened() as (contents, file):
+            noted = contents.sound().notes.get(address)
+            return None if noted is None else contents.read_note(file, noted)
+
+    def notes(self, space: str, owner: str | None = None) -> Iterator[tuple[Address, Note]]:
+        """Yields the notes of a space, of one owner or of all."""
+        with self._opened() as (contents, file):
+            found = [at for at in list(contents.sound().notes) if at.space == space and owner in (None, at.owner)]
+            for address in sorted(found):
+                if (noted := contents.notes.get(address)) is not None:
+                    yield address, contents.read_note(file, noted)
+
+    def size(self, run: RunId) -> int:
+        """Returns how many bytes the events of a run take."""
+        return sum(map(size_of, self.read(run)))
+
+    def check(self) -> Iterator[str]:
+        """Yields what is wrong with notes and with where the ledger goes on."""
+        yield from list(self._now().faults)
+
+    def now(self) -> float:
+        """Returns this machine's time; a file is written on one machine."""
+        return time.time()
+
+    def _now(self) -> Contents:
+        """Returns what the file holds by now: another process may have written."""
+        with self._lock:
+            if self._writer is None:
+                try:
+                    now = self.path.stat()
+                except OSError:  # who reads from it is told
+                    return self._contents
+                if self._has_changed(now):
+                    with self._open() as file:
+                        self._refresh(file)
+            return self._contents
+
+    @contextmanager
+    def _opened(self) -> Iterator[tuple[Contents, BinaryIO]]:
+        """Gives the file and what it holds; another may take its place while it is read."""
+        with self._lock:
+            if not (self.path.exists() or self._contents.end):
+                yield self._contents, io.BytesIO()
+                return
+            file = self._open()
+            try:
+                if self._writer is None and self._has_changed(os.fstat(file.fileno())):
+                    self._refresh(file)
+            except BaseException:
+                file.close()
+                raise
+            contents = self._contents
+        with file:
+            yield contents, file
 
     def _open(self) -> BinaryIO:
         try:
@@ -261,53 +293,15 @@ class JsonLinesStore:
         except OSError as error:
             raise StoreError(f"{self.path} cannot be read: {error.strerror or error}") from error
 
-    def _is_damage(self, end: int) -> bool:
-        """Tells damage from tearing: a torn batch has whole and sound lines, then perhaps a piece of one."""
-        try:
-            with self._open() as file:
-                list(read_batch(enumerate(_read_lines(file, self._end, end))))
-        except BadLine as error:
-            return error.problem != MISSING_COMMIT
-        return False
+    def _has_changed(self, now: os.stat_result) -> bool:
+        return bool(self._contents.torn) or self._known != _identity(now)
 
-    def _found(self, run: RunId | None, seq: int | None, events: int, end: _Mark) -> None:
-        run = run if run is not None else self._last
-        batch = _Batch(run, self._count(run) if seq is None else seq, events, self._end, end.position, self._lines + 1)
-        self._batches.setdefault(run, []).append(batch)
-        self._end, self._lines, self._last = end.position, end.lines, run
-
-    def _read_batch(self, file: BinaryIO, batch: _Batch) -> Iterator[Record]:
-        try:
-            for _, record in read_batch(enumerate(_read_lines(file, batch.start, batch.end), batch.line)):
-                yield record
-        except BadLine as error:
-            yield from error.sound[: max(0, batch.events - 1)]
-            place = min(error.event, max(0, batch.events - 1))  # a damaged commit line is told of the last event
-            raise Broken(batch.run, batch.seq + place, str(self.path), str(error)) from None
+    def _refresh(self, file: BinaryIO) -> None:
+        self._known = _identity(os.fstat(file.fileno()))
+        if not self._contents.goes_on_in(file):
+            self._contents = Contents(self.path)
+        scan(self._contents, file)
 
 
-def _read_lines(file: BinaryIO, start: int, end: int) -> list[bytes]:
-    file.seek(start)
-    lines = file.read(end - start).split(b"\n")
-    return lines if lines[-1] else lines[:-1]
-
-
-def _whose(commit: bytes, run: RunId | None, seq: int | None) -> tuple[RunId | None, int | None]:
-    """Returns the run and the first number of a batch: what its events say, unless a sound commit line knows better."""
-    said = peek_commit(commit)
-    if said is None or said == (run, seq):
-        return run, seq
-    try:
-        read_line(commit)
-    except BadLine:
-        return (RunId(said[0]), said[1]) if run is None else (run, seq)
-    return RunId(said[0]), said[1] if seq is None else seq
-
-
-def _ends_wrong(piece: bytes) -> bool:
-    """Tells a line whose newline was changed from a line that was torn: no crash adds a byte to a whole line."""
-    try:
-        read_line(piece[:-1])
-    except BadLine:
-        return False
-    return True
+def _identity(now: os.stat_result) -> tuple[int, ...]:
+    return now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns

@@ -58,8 +58,9 @@ class MemoryStore:
             kept.records[seq - kept.first] = record
         for run, before in batch.cut.items():
             kept = self._runs[run]
-            del kept.records[: before - kept.first], kept.positions[: before - kept.first]
-            kept.first = before
+            gone = max(0, before - kept.first)
+            del kept.records[:gone], kept.positions[:gone]
+            kept.first += gone
         for run in batch.dropped:
             self._runs.pop(run, None)
             self._notes = {address: note for address, note in self._notes.items() if address.owner != run}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -27,7 +28,10 @@ def open_store(url: str | Path, sync: Sync = "normal") -> Store:
     if name == ":memory:":
         return MemoryStore()
     if name.startswith(("postgresql://", "postgres://")):
-        from .postgres import PostgresStore
+        try:
+            from .postgres import PostgresStore
+        except ImportError as error:
+            raise LogError(str(error)) from error
 
         return PostgresStore(name, sync)
     path = name.removeprefix("file://").removeprefix("sqlite:///")
@@ -37,4 +41,5 @@ def open_store(url: str | Path, sync: Sync = "normal") -> Store:
         from .sqlite import SqliteStore
 
         return SqliteStore(path, sync)
-    raise LogError(f"no store for {name!r}. Give {NAMES}")
+    shown = re.sub("//.*@", "//…@", name)  # a mistyped url may hold a password
+    raise LogError(f"no store for {shown!r}. Give {NAMES}")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from contracts.store import StoreContract
 from quiesce.facts import Store
-from quiesce.facts.stores import JsonLinesStore, MemoryStore
+from quiesce.facts.stores import JsonLinesStore, MemoryStore, SqliteStore
+from quiesce.facts.testing import StoreContract
 
 
 class TestMemoryStore(StoreContract):
@@ -24,3 +24,13 @@ class TestJsonLinesStore(StoreContract):
 class TestSyncedJsonLinesStore(StoreContract):
     def open(self, place: Path) -> Store:
         return JsonLinesStore(place / "log.jsonl", sync="full")
+
+
+class TestSqliteStore(StoreContract):
+    def open(self, place: Path) -> Store:
+        return SqliteStore(place / "log.db")
+
+
+class TestSyncedSqliteStore(StoreContract):
+    def open(self, place: Path) -> Store:
+        return SqliteStore(place / "log.db", sync="full")

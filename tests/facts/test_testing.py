@@ -1,16 +1,25 @@
-"""Shows that `check_join` finds each law that a join can break, and says which."""
+"""Shows that the test kit finds what is wrong: each law that a join can break, each clause that a store can."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from contextlib import redirect_stdout
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
 from typing import Any, Self
 
 import pytest
-from hypothesis import given
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import run_state_machine_as_test
 from pydantic import Field
 
-from quiesce.facts import Context, FactError, InvalidPayload, Payload
-from quiesce.facts.testing import NotAJoin, check_join
+from quiesce.facts import Context, FactError, InvalidPayload, MemoryStore, Payload, Store, testing
+from quiesce.facts.stores import Batch, Put
+from quiesce.facts.testing import NotAJoin, StoreContract, check_join
+from quiesce.facts.testing.model import StoreModel
 from support.payloads import Note, Tags
 
 
@@ -120,3 +129,100 @@ def test_a_join_that_fails_refuses_the_input_and_changes_nothing(join: Any, prob
 
     assert f"payload of family 'facts-broken': {problem}" == str(caught.value)
     assert [first] == list(context)
+
+
+# --- the contract of stores -------------------------------------------------------------------------------------------
+
+WITHOUT = """
+import sys
+sys.modules[{missing!r}] = None
+from quiesce.facts.testing import check_join
+print(check_join.__name__)
+from quiesce.facts.testing import StoreContract
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("missing", ["pytest", "hypothesis"])
+def test_joins_can_be_checked_without_pytest_and_hypothesis(missing: str) -> None:
+    """Only the contract of stores needs them, and says what to install."""
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT.format(missing=missing)], capture_output=True, text=True, check=False
+    )
+
+    assert "check_join\n" == done.stdout
+    expected = "quiesce.facts.testing.StoreContract needs pytest and Hypothesis: pip install pytest hypothesis"
+    assert f"ImportError: {expected}" == done.stderr.splitlines()[-1]
+
+
+def test_a_name_that_the_test_kit_does_not_have_is_told() -> None:
+    with pytest.raises(AttributeError, match=r"module 'quiesce\.facts\.testing' has no attribute 'StoreContracts'"):
+        _ = testing.StoreContracts
+
+
+def test_the_clauses_of_the_contract_are_named_each_with_what_it_shows() -> None:
+    """Those about writers beside each other and about crashes are marked."""
+    clauses = StoreContract.clauses()
+    marked = [clause.about for clause in clauses if clause.about]
+
+    assert [] == [clause.test for clause in clauses if not clause.shows.endswith(".")]
+    assert len(clauses) == len({clause.test for clause in clauses}) >= 30
+    assert {"concurrent writers": 6, "crashes": 1} == {about: marked.count(about) for about in marked}
+
+
+class Forgetful(StoreContract):
+    """A store that a careless author wrote: each test of the contract below has to see what is wrong with it."""
+
+    lasting = False
+
+    def __init__(self, fault: str) -> None:
+        self.fault = fault
+
+    def open(self, place: Path) -> Store:
+        return Faulty(self.fault)
+
+
+class Faulty(MemoryStore):
+    def __init__(self, fault: str) -> None:
+        super().__init__()
+        self.fault = fault
+
+    def commit(self, batch: Batch) -> None:
+        match self.fault:
+            case "ends":
+                batch = replace(batch, ends={run: self.length(run) for run in batch.ends})
+            case "expects":
+                batch = replace(batch, expects={})
+            case "half":
+                super().commit(Batch(puts=batch.puts))
+            case "touches":
+                batch = replace(batch, touches=frozenset())
+            case "dropped":
+                notes = {address: Put(note.value, note.stamp) for address, note in self._notes.items()}
+                super().commit(batch)
+                return super().commit(Batch(puts=notes))
+            case _:
+                pass
+        super().commit(batch)
+        if self.fault == "position" and batch.dropped:
+            self._position = max((at for at, *_ in self.since(0)), default=0)
+        return None
+
+
+@pytest.mark.parametrize("fault", ["ends", "expects", "half", "touches", "dropped", "position"])
+def test_the_contract_sees_a_store_that_breaks_it(fault: str) -> None:
+    """A test of its own, and the comparison with the store in memory."""
+    tests = {
+        "ends": "test_a_new_run_begins_at_nothing",
+        "expects": "test_a_note_that_is_missing_refuses_the_batch",
+        "half": "test_a_batch_of_several_runs_and_notes_is_one_step",
+        "touches": "test_an_append_touches_notes_of_its_families",
+        "dropped": "test_a_dropped_run_goes_with_its_notes_and_may_begin_again",
+        "position": "test_a_position_is_never_used_twice",
+    }
+    contract = Forgetful(fault)
+    with pytest.raises((AssertionError, pytest.fail.Exception)):
+        getattr(contract, tests[fault])()
+    found = settings(max_examples=60, stateful_step_count=12, phases=[Phase.generate], deadline=None, database=None)
+    with pytest.raises((AssertionError, pytest.fail.Exception)), redirect_stdout(StringIO()):
+        run_state_machine_as_test(lambda: StoreModel(contract.open, lasting=False), settings=found)  # type: ignore[arg-type]  # it calls it, whatever it is

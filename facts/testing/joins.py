@@ -1,4 +1,4 @@
-"""Helps users test their payloads: checks that a join is one."""
+"""Checks on samples that a join is one."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from itertools import islice, product
 from typing import Any, TypeVar
 
-from .canonical import encode
-from .errors import FactError
-from .family import family_of
-from .freeze import freeze_model
-from .payload import Payload
+from ..canonical import encode
+from ..errors import FactError
+from ..family import family_of
+from ..freeze import freeze_model
+from ..payload import Payload
 
 P = TypeVar("P", bound=Payload)
 
@@ -64,6 +64,3 @@ def _expect(law: str, operands: tuple[P, ...], left: P, right: P) -> None:
     family = family_of(type(left))
     if encode(left, family) != encode(right, family):
         raise NotAJoin(type(left).__name__, law, operands, left, right)
-
-
-__all__ = ["NotAJoin", "check_join"]
