@@ -1,9 +1,9 @@
-"""Tells two runs apart: what only one knows, what both say differently, and where they first part."""
+"""Tells two runs, or two points, apart: what only one knows, what both say differently, and where they first part."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .context import Context
@@ -36,6 +36,10 @@ class Diff:
     cycle: int | None
     """The first cycle in which they differ; None if they know the same."""
     stops: tuple[Mapping[str, Any] | None, Mapping[str, Any] | None]
+    """Why each ended; both None where one side is a point within a run."""
+    left_at: int | None = None
+    """The cycle at whose end the left one is looked at; None for its end."""
+    right_at: int | None = None
 
     def __bool__(self) -> bool:
         return bool(self.only_left or self.only_right or self.changed or self.stops[0] != self.stops[1])
@@ -45,10 +49,11 @@ class Diff:
 
     def _lines(self) -> Iterator[str]:
         if not self:
-            yield f"{self.left} and {self.right} know the same and stopped alike"
+            alike = "" if self.left_at is not None or self.right_at is not None else " and stopped alike"
+            yield f"{_point(self.left, self.left_at)} and {_point(self.right, self.right_at)} know the same{alike}"
             return
         where = "" if self.cycle is None else f"; first difference in cycle {self.cycle}"
-        yield f"--- {self.left}\n+++ {self.right}{where}"
+        yield f"--- {_point(self.left, self.left_at)}\n+++ {_point(self.right, self.right_at)}{where}"
         for fact in self.only_left:
             yield f"- {fact.ref} {show(fact.payload)} by {fact.by} in cycle {fact.cycle}"
         for fact in self.only_right:
@@ -60,15 +65,36 @@ class Diff:
             yield f"~ stop: {self.stops[0]} → {self.stops[1]}"
 
 
-def diff(log: FactLog, left: RunId | str, right: RunId | str, *, right_log: FactLog | None = None) -> Diff:
-    """Returns what differs between two runs, of one log or of two.
+def diff(
+    log: FactLog,
+    left: RunId | str,
+    right: RunId | str,
+    *,
+    left_at: int | None = None,
+    right_at: int | None = None,
+    right_log: FactLog | None = None,
+) -> Diff:
+    """Returns what differs between two runs, of one log or of two, or between two points.
+
+    ```python
+    diff(log, result.run_id, result.run_id, left_at=0, right_at=2)     # what cycles 1 and 2 brought
+    ```
+
+    With `left_at` or `right_at` that side is what was known at the end of the cycle, and stops are not compared.
 
     Raises:
-        LogError: a log does not hold its run, or it cannot be read.
+        LogError: a log does not hold its run or cycle, or it cannot be read.
     """
     other = right_log if right_log is not None else log
-    stops = (_stop(log, left), _stop(other, right))
-    return _compare(RunId(str(left)), RunId(str(right)), replay(log, left), replay(other, right), stops)
+    ours, theirs = replay(log, left, left_at), replay(other, right, right_at)
+    is_whole = left_at is None and right_at is None
+    stops = (_stop(log, left), _stop(other, right)) if is_whole else (None, None)
+    found = _compare(RunId(str(left)), RunId(str(right)), ours, theirs, stops)
+    return replace(found, left_at=left_at, right_at=right_at)
+
+
+def _point(run: RunId, at: int | None) -> str:
+    return str(run) if at is None else f"{run} at the end of cycle {at}"
 
 
 def _stop(log: FactLog, run: RunId | str) -> Mapping[str, Any] | None:
