@@ -21,6 +21,7 @@ from .event import (
 )
 from .fact import RunId
 from .merkle import MerkleTree
+from .payload import Opaque
 from .read_event import read_head
 from .record import Record
 
@@ -73,13 +74,18 @@ def write(run: RunId, head: Head, said: Iterable[tuple[Event, Mapping[str, Any] 
             event = RunStopped(event.stop, event.promoted, tree.root().hex())
         raw = write_event(event, run, seq, digest)
         digest = sha256(raw).hexdigest()
-        payloads = {
-            part.sha256.hex(): payload_bytes(part.payload)
-            for part in payloads_of(event)
-            if part.sha256 is not None and part.payload is not None
-        }
+        payloads: dict[str, bytes] = {}
+        gone: dict[str, bytes] = {}
+        for part in payloads_of(event):
+            payload = part.payload
+            if part.sha256 is None or payload is None:
+                continue
+            if isinstance(payload, Opaque) and payload.tombstone:  # it was redacted where it comes from
+                gone[part.sha256.hex()] = payload.tombstone.encode()
+            else:
+                payloads[part.sha256.hex()] = payload_bytes(payload)
         text = json.dumps(beside, separators=(",", ":")).encode() if beside else b"{}"
-        records.append(Record(raw, digest, payloads, text))
+        records.append(Record(raw, digest, payloads, text, gone))
         if isinstance(event, (CycleCommitted, ContextCarried)):
             leaves.extend(leaf(fact) for fact in event.facts)
         if isinstance(event, CycleCommitted):

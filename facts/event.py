@@ -40,6 +40,8 @@ class RunStarted:
     suggestors: tuple[SuggestorPrint, ...]
     settings: Mapping[str, Any]
     parent: Parent | None = None
+    replaced: Mapping[str, str] = field(default_factory=dict)
+    """In a fork: who takes the place of whom, by their names, and has seen what that one had seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,45 @@ class RunStopped:
     """The Merkle root over them (RFC 9162), in hex; the log fills it in."""
 
 
-Event = RunStarted | ContextCarried | CycleCommitted | GateOpened | GateDecided | RunResumed | RunStopped
+@dataclass(frozen=True, slots=True)
+class Compacted:
+    """What the first events of a run came to, in their place. Never written: it is read from the run's snapshot."""
+
+    kind: ClassVar[str] = "compacted"
+    events: int
+    """How many events it stands for."""
+    began: int
+    """The cycle from which the run went on; -1 where it began with nothing."""
+    cycle: int
+    """The last cycle among them."""
+    started: RunStarted
+    first: str
+    """The digest of the first event."""
+    at: str
+    """When the run was started or last resumed."""
+    facts: Sequence[Fact[Any]]
+    losers: Sequence[Rejection]
+    """Those that were carried into the run."""
+    rejections: Sequence[Rejection]
+    gates: Sequence[Parked | Decision]
+    """Every gate that opened and every decision, in order."""
+    prints: Sequence[SuggestorPrint]
+    cast: tuple[str, ...]
+    settings: Mapping[str, Any]
+    seen: Mapping[str, Seen]
+    cycles: int
+    promoted: int
+    tokens: int
+    cost: float
+    ran: Mapping[str, Sequence[int]]
+    """In which cycles each suggestor ran."""
+    recent: Sequence[frozenset[str]]
+    """Who had facts promoted in each of the last cycles since the run was started or resumed."""
+
+
+Event = (
+    RunStarted | ContextCarried | CycleCommitted | GateOpened | GateDecided | RunResumed | RunStopped | Compacted
+)  # fmt: skip
 
 
 def write_event(event: Event, run: RunId, seq: int, previous: str | None) -> bytes:
@@ -116,6 +156,16 @@ def write_event(event: Event, run: RunId, seq: int, previous: str | None) -> byt
     head = f'{{"v":{FORMAT},"run":{_text(run)},"seq":{seq},"prev":{before},"kind":"{event.kind}"'
     # A lone surrogate in a message becomes its JSON escape: a text from outside must not be able to stop the log.
     return f"{head}{_bodies[type(event)](event)}}}".encode("utf-8", "backslashreplace")
+
+
+def fact_entry(
+    ref: str, key: str, version: int, by: str, cycle: int, because: Any, confidence: float, digest: str
+) -> dict[str, Any]:  # fmt: skip
+    """Returns the members of a fact as an event has them."""
+    return {
+        "ref": ref, "key": key, "version": version, "by": by, "cycle": cycle, "because": because,
+        "confidence": confidence, "digest": digest,
+    }  # fmt: skip
 
 
 def payloads_of(event: Event) -> list[Fact[Any] | Rejection | Parked]:
@@ -199,20 +249,26 @@ def _decision_data(decision: Decision) -> dict[str, Any]:
 
 def _started_body(event: RunStarted) -> str:
     parent = event.parent
+    replaced = {"replaced": dict(event.replaced)} if event.replaced else {}
     return _fields({
         "started": event.started, "seed": event.seed, "suggestors": [known.to_json() for known in event.suggestors],
         "settings": event.settings,
         "parent": None if parent is None else {"run": parent.run, "seq": parent.seq, "digest": parent.digest},
+        **replaced,
     })  # fmt: skip
+
+
+def seen_data(seen: Mapping[str, Seen]) -> dict[str, Any]:
+    """Returns what suggestors have seen as JSON data."""
+    return {
+        name: {"version": one.version, "sizes": dict(sorted(one.sizes.items()))} for name, one in seen.items()
+    }  # fmt: skip
 
 
 def _carried_body(event: ContextCarried) -> str:
     rest = _fields({
         "suggestors": [known.to_json() for known in event.suggestors],
-        "seen": {
-            name: {"version": seen.version, "sizes": dict(sorted(seen.sizes.items()))}
-            for name, seen in event.seen.items()
-        },
+        "seen": seen_data(event.seen),
         "gates": [_parked_data(parked) for parked in event.gates],
     })  # fmt: skip
     losers = ",".join(map(_rejection_text, event.losers))

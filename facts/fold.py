@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from .context import Context
 from .event import (
+    Compacted,
     ContextCarried,
     CycleCommitted,
     Event,
@@ -17,7 +18,7 @@ from .event import (
 )
 from .fact import RunId, split_ref
 from .shelf import Shelf
-from .trail import Seen, SuggestorPrint, Trail
+from .trail import Decision, Seen, SuggestorPrint, Trail
 
 ANY_FAMILY = "*"
 """How a suggestor that reads everything is recorded."""
@@ -30,12 +31,12 @@ def apply(context: Context, event: Event, run: RunId) -> None:
         put_facts(context, event)
         advance(context._trail, event, run, seen)
         return
-    if isinstance(event, ContextCarried):
+    if isinstance(event, (ContextCarried, Compacted)):
         put_facts(context, event)
     advance(context._trail, event, run, {})
 
 
-def put_facts(context: Context, event: CycleCommitted | ContextCarried) -> None:
+def put_facts(context: Context, event: CycleCommitted | ContextCarried | Compacted) -> None:
     """Puts the facts of an event on their shelves."""
     order = context._order
     for fact in event.facts:
@@ -56,6 +57,7 @@ def advance(trail: Trail, event: Event, run: RunId, seen: Mapping[str, Seen]) ->
             trail.declined.clear()
             trail.parent = event.parent.run if event.parent else None
             _cast(trail, event)
+            trail.seen = take_over(event, trail.seen)
         case RunResumed():
             _cast(trail, event)
         case ContextCarried():
@@ -78,13 +80,11 @@ def advance(trail: Trail, event: Event, run: RunId, seen: Mapping[str, Seen]) ->
         case GateOpened():
             trail.gates[event.parked.gate] = event.parked
         case GateDecided():
-            decision = event.decision
-            trail.decided[decision.gate] = decision
-            parked = trail.gates.pop(decision.gate, None)
-            if parked is not None and not decision.approved:
-                trail.declined.add((split_ref(parked.ref)[0], parked.sha256))
+            _decide(trail, event.decision)
         case RunStopped():
             pass
+        case Compacted():
+            _leap(trail, event, run)
 
 
 def see(known: SuggestorPrint | None, shelves: Mapping[str, Shelf]) -> Seen:
@@ -93,6 +93,41 @@ def see(known: SuggestorPrint | None, shelves: Mapping[str, Shelf]) -> Seen:
         return Seen("", {})
     reads = tuple(shelves) if known.reads == (ANY_FAMILY,) else known.reads
     return Seen(known.version, {name: shelves[name].size for name in reads if name in shelves and shelves[name].size})
+
+
+def take_over(event: RunStarted, seen: Mapping[str, Seen]) -> dict[str, Seen]:
+    """Returns who has seen what when a run starts: whoever takes the place of another, what that one had seen."""
+    versions = {known.name: known.version for known in event.suggestors}
+    taken = {
+        name: Seen(versions.get(name, ""), seen[before].sizes)
+        for name, before in event.replaced.items()
+        if before in seen
+    }
+    return {name: one for name, one in seen.items() if name not in event.replaced} | taken
+
+
+def _decide(trail: Trail, decision: Decision) -> None:
+    trail.decided[decision.gate] = decision
+    parked = trail.gates.pop(decision.gate, None)
+    if parked is not None and not decision.approved:
+        trail.declined.add((split_ref(parked.ref)[0], parked.sha256))
+
+
+def _leap(trail: Trail, event: Compacted, run: RunId) -> None:
+    """Brings a trail over all the events that a snapshot stands for."""
+    advance(trail, event.started, run, {})
+    trail.seq, trail.cycle = event.events, event.cycle
+    trail.prints = {known.name: known for known in event.prints}
+    trail.cast, trail.settings, trail.seen = event.cast, event.settings, dict(event.seen)
+    trail.cycles, trail.facts = event.cycles, event.promoted
+    trail.tokens, trail.cost = event.tokens, event.cost
+    for loser in (*event.losers, *(lost for lost in event.rejections if lost.reason == "contested")):
+        trail.losers.setdefault(loser.ref, []).append(loser)
+    for step in event.gates:
+        if isinstance(step, Decision):
+            _decide(trail, step)
+        else:
+            trail.gates[step.gate] = step
 
 
 def _cast(trail: Trail, event: RunStarted | RunResumed) -> None:

@@ -13,6 +13,7 @@ import os
 import secrets
 import socket
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -75,6 +76,10 @@ class Lease:
     def address(self) -> Address:
         return address_of(self.run)
 
+    def was_renewed(self) -> None:
+        """Notes that it was renewed just now."""
+        self.renewed = monotonic()
+
     def is_due(self) -> bool:
         """Tells whether it is to be renewed."""
         return monotonic() - self.renewed > self.seconds / 3
@@ -106,8 +111,7 @@ class Holder:
         try:
             data: dict[str, Any] = json.loads(raw)
             process = (str(data["machine"]), str(data["space"]), int(data["pid"]), str(data["begun"]))
-            where = f"process {process[2]} on {data['host']}" if process[2] else "nobody"
-            return cls(int(data["epoch"]), float(data["until"]), where, str(data["log"]), process)
+            return cls(int(data["epoch"]), float(data["until"]), _describe(data), str(data["log"]), process)
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise StoreError(f"run {run}: its lease cannot be read: {error!r}") from error
 
@@ -141,6 +145,15 @@ def stamp() -> int:
     return secrets.randbits(62)
 
 
+def describe_myself() -> str:
+    """Returns which process this is, in words."""
+    return _describe(_myself())
+
+
+def _describe(process: Mapping[str, Any]) -> str:
+    return f"process {process['pid']} on {process['host']}" if process["pid"] else "nobody"
+
+
 def _myself() -> dict[str, Any]:
     pid = os.getpid()
     return {**_machine(), "pid": pid, "begun": _begun(pid)}
@@ -171,6 +184,8 @@ def _begun(pid: int) -> str:
 _logs: WeakSet[FactLog] = WeakSet()
 """Logs of this process that hold leases."""
 _wake = threading.Event()
+_renewing = threading.Lock()
+"""Held while leases are renewed, and while this process forks: no child inherits a log that its thread had locked."""
 _thread: threading.Thread | None = None
 
 
@@ -185,18 +200,15 @@ def watch(log: FactLog) -> None:
         _wake.set()
 
 
-def tell_not_renewed(lease: Lease, error: StoreError) -> None:
+def tell_not_renewed(lease: Lease, error: Exception) -> None:
     """Notes that a lease could not be renewed or given back; whoever writes to its run next is told by an error."""
     logging.getLogger("quiesce").warning("lease of run %s not written: %s", lease.run, error)
 
 
 def _renew_all() -> None:
     while True:
-        pause = SECONDS / 3
-        for log in list(_logs):
-            pause = min(pause, log.lease_seconds / 3)
-            log.renew()
-        del log
+        with _renewing:
+            pause = min([SECONDS / 3, *map(_renew, list(_logs))])
         _wake.wait(pause)
         _wake.clear()
 
@@ -207,9 +219,11 @@ def _renew(log: FactLog) -> float:
     return log.lease_seconds / 3
 
 
-def _forget_thread() -> None:
-    global _thread, _wake
-    _thread, _wake = None, threading.Event()
+def _forget() -> None:
+    """Leaves what a child process inherits to the process that it comes from: its thread, and its leases."""
+    global _thread, _wake, _logs
+    _thread, _wake, _logs = None, threading.Event(), WeakSet()
+    _renewing.release()
 
 
-os.register_at_fork(after_in_child=_forget_thread)
+os.register_at_fork(before=_renewing.acquire, after_in_parent=_renewing.release, after_in_child=_forget)

@@ -73,10 +73,28 @@ class MerkleTree:
         self._frontier: list[bytes] = []  # roots of complete subtrees, largest first: one for each 1 bit of the size
         self._size = 0
 
+    @classmethod
+    def of(cls, size: int, frontier: Sequence[bytes]) -> MerkleTree:
+        """Returns the tree of so many leaves that has this frontier.
+
+        Raises:
+            ValueError: no tree of that size has so many hashes there.
+        """
+        if size < 0 or len(frontier) != size.bit_count() or not _are_hashes(tuple(frontier)):
+            raise ValueError(f"the frontier of a tree of {size} leaves is not {len(frontier)} hashes")
+        tree = cls()
+        tree._frontier, tree._size = list(frontier), size
+        return tree
+
     @property
     def size(self) -> int:
         """The number of leaves."""
         return self._size
+
+    @property
+    def frontier(self) -> tuple[bytes, ...]:
+        """The roots of its complete subtrees, the largest first: all that it takes to go on."""
+        return tuple(self._frontier)
 
     def append(self, leaf: bytes) -> None:
         """Adds one leaf at the end, for two hashes on average."""

@@ -131,13 +131,15 @@ class Address:
 
 
 class Opaque(BaseModel):
-    """The payload of a family that this process does not know; its bytes are kept as they are."""
+    """The payload of a family that this process does not know, with its bytes; or what is left of a redacted one."""
 
     model_config = ConfigDict(frozen=True)
     family: str
     key: str
     version: int
     raw: bytes
+    tombstone: str = ""
+    """Why it was redacted, by whom and when (JSON); its bytes are empty then."""
 
     @property
     def __family__(self) -> Address:

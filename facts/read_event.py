@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from typing import Any
 
 from .canonical import decode
 from .errors import InvalidPayload, LogError
 from .event import (
     FORMAT,
+    Compacted,
     ContextCarried,
     CycleCommitted,
     Event,
@@ -24,14 +25,17 @@ from .fact import Fact, Ref, RunId, make_fact
 from .family import Family, find_family
 from .freeze import freeze_model
 from .payload import Opaque, Payload
+from .tombstone import Tombstone
 from .trail import Decision, Parked, Rejection, Seen, SuggestorPrint
 
 Payloads = Callable[[str], bytes | None]
-"""Finds the bytes of a payload by its digest; None if they have been redacted."""
+"""Finds the bytes of a payload by its digest; None if they are not there."""
 
 
 MAX_AMOUNT = 1e300
 """No cost is larger; a larger integer might not even fit a float."""
+
+_NOTHING_GONE: Mapping[str, bytes] = {}
 
 
 class BrokenEvent(LogError):
@@ -56,10 +60,12 @@ class UnknownFormat(LogError):
 class _Fields:
     """The fields of one JSON object, asked for by name and type."""
 
-    __slots__ = ("data", "run", "seq", "where")
+    __slots__ = ("data", "gone", "run", "seq", "where")
 
-    def __init__(self, data: Any, run: str, seq: int, where: str = "") -> None:
-        self.data, self.run, self.seq, self.where = data, run, seq, where
+    def __init__(
+        self, data: Any, run: str, seq: int, where: str = "", gone: Mapping[str, bytes] = _NOTHING_GONE
+    ) -> None:
+        self.data, self.run, self.seq, self.where, self.gone = data, run, seq, where, gone
         if not isinstance(data, dict):
             self.fail("", "is not an object")
 
@@ -114,12 +120,12 @@ class _Fields:
 
     def each(self, name: str) -> list[_Fields]:
         return [
-            _Fields(item, self.run, self.seq, f"{self.where}{name}[{place}].")
+            _Fields(item, self.run, self.seq, f"{self.where}{name}[{place}].", self.gone)
             for place, item in enumerate(self.take(name, list))
         ]
 
     def at(self, name: str) -> _Fields:
-        return _Fields(self.take(name, dict), self.run, self.seq, f"{self.where}{name}.")
+        return _Fields(self.take(name, dict), self.run, self.seq, f"{self.where}{name}.", self.gone)
 
 
 def read_head(raw: bytes, run: str, seq: int) -> Mapping[str, Any]:
@@ -139,9 +145,15 @@ def read_head(raw: bytes, run: str, seq: int) -> Mapping[str, Any]:
     return fields.data  # type: ignore[no-any-return]  # checked to be a dict
 
 
-def read_event(data: Mapping[str, Any], run: str, seq: int, payloads: Payloads) -> Event:
-    """Returns the event of a JSON object that `read_head` has checked."""
-    fields = _Fields(data, run, seq)
+def read_event(
+    data: Mapping[str, Any], run: str, seq: int, payloads: Payloads, gone: Mapping[str, bytes] = _NOTHING_GONE
+) -> Event:
+    """Returns the event of a JSON object that `read_head` has checked; `gone` has the tombstones of what was redacted.
+
+    Raises:
+        BrokenEvent: it cannot be read, or a payload that it names is missing and nobody redacted it.
+    """
+    fields = _Fields(data, run, seq, gone=gone)
     kind = fields.text("kind")
     reader = _readers.get(kind)
     if reader is None:
@@ -149,16 +161,77 @@ def read_event(data: Mapping[str, Any], run: str, seq: int, payloads: Payloads) 
     return reader(fields, payloads)  # type: ignore[misc]  # fail raised if it is None
 
 
+def read_committed(
+    data: Mapping[str, Any], run: str, seq: int, families: Container[str], payloads: Payloads
+) -> Iterator[Fact[Any]]:
+    """Yields the facts of some families that an event committed, without those whose payloads are gone.
+
+    Cheaper than `read_event` where an event holds much else.
+    """
+    if data.get("kind") != CycleCommitted.kind:
+        return
+    fields = _Fields(data, run, seq)
+    before: tuple[Ref, ...] = ()
+    known: dict[tuple[str, int], Family] = {}
+    for item in fields.each("facts"):
+        entry = item.data
+        if item.text("ref").partition(":")[0] in families and payloads(item.text("digest")) is not None:
+            yield _quick_fact(entry, before, payloads, known) or _read_fact(item, before, payloads)
+        before = before if entry.get("because") == "same" else item.refs("because")
+
+
+def read_compacted(
+    started: RunStarted, first: str, events: int, cycle: int, data: Mapping[str, Any], run: str, payloads: Payloads,
+    gone: Mapping[str, bytes],
+) -> Compacted:  # fmt: skip
+    """Returns what the JSON object in a snapshot says of the events that it stands for.
+
+    Raises:
+        BrokenEvent: it cannot be read.
+    """
+    fields = _Fields(data, run, 0, gone=gone)
+    gates = [
+        _read_decision(item) if "approved" in item.data else _read_parked(item, payloads)
+        for item in fields.each("gates")
+    ]
+    recent = [item.texts("who") for item in fields.each("recent")]
+    ran: dict[str, list[int]] = {}
+    for name, cycles in fields.take("ran", dict).items():
+        if not isinstance(cycles, list) or not all(type(one) is int for one in cycles):
+            fields.fail(f"ran.{name}", f"is {cycles!r:.60}, not a list of cycles")
+        ran[name] = cycles
+    return Compacted(
+        events, fields.number("began"), cycle, started, first, fields.text("at"), _read_facts(fields, payloads),
+        _read_rejections(fields, "losers", payloads), _read_rejections(fields, "rejections", payloads), gates,
+        _read_prints(fields), tuple(fields.texts("cast")), fields.take("settings", dict), _read_seen(fields),
+        fields.number("cycles"), fields.number("promoted"), fields.number("tokens"), fields.amount("cost"),
+        ran, tuple(map(frozenset, recent)),
+    )  # fmt: skip
+
+
 def _payload(fields: _Fields, name: str, family: str, payloads: Payloads) -> Payload | Opaque:
-    digest = fields.text(name)
+    digest = fields.digest(name).hex()
     raw = payloads(digest)
     key, version = fields.text("key"), fields.number("version")
     if raw is None:
-        return Opaque(family=family, key=key, version=version, raw=b"")
+        return Opaque(family=family, key=key, version=version, raw=b"", tombstone=_tombstone(fields, name, digest))
     try:
         return decode(family, key, version, raw)
     except InvalidPayload as error:
         raise BrokenEvent(fields.run, fields.seq, f"cannot be read: its {fields.where}{name}: {error}") from error
+
+
+def _tombstone(fields: _Fields, name: str, digest: str) -> str:
+    raw = fields.gone.get(digest)
+    if raw is None:
+        where = f"{fields.where}{name}".removesuffix(".digest")
+        problem = f"is damaged: the payload of its {where} ({digest[:12]}…) is missing, and nobody redacted it"
+        raise BrokenEvent(fields.run, fields.seq, problem)
+    try:
+        Tombstone.read(raw)
+    except ValueError as error:
+        raise BrokenEvent(fields.run, fields.seq, f"cannot be read: its {fields.where}{name}: {error}") from error
+    return raw.decode()
 
 
 def _read_facts(fields: _Fields, payloads: Payloads) -> tuple[Fact[Any], ...]:
@@ -168,7 +241,7 @@ def _read_facts(fields: _Fields, payloads: Payloads) -> tuple[Fact[Any], ...]:
     for place, entry in enumerate(fields.take("facts", list)):
         fact = _quick_fact(entry, before, payloads, known)
         if fact is None:
-            item = _Fields(entry, fields.run, fields.seq, f"{fields.where}facts[{place}].")
+            item = _Fields(entry, fields.run, fields.seq, f"{fields.where}facts[{place}].", fields.gone)
             fact = _read_fact(item, before, payloads)
         facts.append(fact)
         before = fact.because
@@ -210,9 +283,8 @@ def _read_fact(item: _Fields, before: tuple[Ref, ...], payloads: Payloads) -> Fa
     family, _, id = item.text("ref").partition(":")
     if not (family and id):
         item.fail("ref", f"is {item.data['ref']!r:.60}, not family:id")
-    payload = _payload(item, "digest", family, payloads)
-    cycle = item.number("cycle")
-    return make_fact(payload, id, item.text("by"), cycle, item.confidence(), before, item.digest("digest"))
+    cycle, by, confidence, sha256 = item.number("cycle"), item.text("by"), item.confidence(), item.digest("digest")
+    return make_fact(_payload(item, "digest", family, payloads), id, by, cycle, confidence, before, sha256)
 
 
 def _read_rejections(fields: _Fields, name: str, payloads: Payloads) -> tuple[Rejection, ...]:
@@ -258,23 +330,33 @@ def _read_prints(fields: _Fields) -> tuple[SuggestorPrint, ...]:
     )  # fmt: skip
 
 
+def _read_seen(fields: _Fields) -> dict[str, Seen]:
+    seen = {}
+    for name in fields.take("seen", dict):
+        one = fields.at("seen").at(name)
+        sizes = one.at("sizes")
+        seen[name] = Seen(one.text("version"), {family: sizes.number(family) for family in sizes.data})
+    return seen
+
+
 def _started(fields: _Fields, _payloads: Payloads) -> Event:
     parent = None
     if fields.take("parent", dict, type(None)) is not None:
         above = fields.at("parent")
         parent = Parent(RunId(above.text("run")), above.number("seq"), above.text("digest"))
     settings = fields.take("settings", dict)
-    return RunStarted(fields.text("started"), fields.number("seed"), _read_prints(fields), settings, parent)
+    replaced: dict[str, str] = {}
+    if "replaced" in fields.data:  # in forks only
+        names = fields.at("replaced")
+        replaced = {name: names.text(name) for name in names.data}
+        if not replaced:
+            fields.fail("replaced", "is empty")
+    return RunStarted(fields.text("started"), fields.number("seed"), _read_prints(fields), settings, parent, replaced)
 
 
 def _carried(fields: _Fields, payloads: Payloads) -> Event:
-    seen = {}
-    for name in fields.take("seen", dict):
-        one = fields.at("seen").at(name)
-        sizes = one.at("sizes")
-        seen[name] = Seen(one.text("version"), {family: sizes.number(family) for family in sizes.data})
     return ContextCarried(
-        fields.number("cycle"), _read_facts(fields, payloads), _read_prints(fields), seen,
+        fields.number("cycle"), _read_facts(fields, payloads), _read_prints(fields), _read_seen(fields),
         tuple(_read_parked(item, payloads) for item in fields.each("gates")),
         _read_rejections(fields, "losers", payloads),
     )  # fmt: skip

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
 
 from .bulk import building
 from .context import Context
 from .errors import LogError
-from .event import ContextCarried, CycleCommitted, RunStarted
+from .event import Compacted, ContextCarried, CycleCommitted, RunStarted
 from .fact import RunId
 from .fold import apply
 from .log import FactLog, Logged
 from .read_event import BrokenEvent, UnknownFormat
+from .snapshot import CutOff
 from .stores import Broken
 
 
@@ -37,10 +37,16 @@ def _replay(log: FactLog, run: RunId, at: int | None) -> Context:
     last = None
     try:
         for logged in lineage(log, run):
-            cycle = _cycle_of(logged)
+            cycle, event = _cycle_of(logged), logged.event
+            if isinstance(event, Compacted) and at is not None and 0 <= at < event.cycle:
+                if at > event.began:
+                    raise CutOff(logged.run, event.cycle, f"cycle {at} cannot be replayed")
+                apply(context, event.started, logged.run)
+                context._trail.digest = event.first
+                break
             if at is not None and cycle is not None and cycle > at >= 0:
                 break
-            apply(context, logged.event, logged.run)
+            apply(context, event, logged.run)
             context._trail.digest = logged.digest
             last = cycle if cycle is not None else last
     except (Broken, BrokenEvent, UnknownFormat):
@@ -74,16 +80,24 @@ def lineage(log: FactLog, run: RunId) -> Iterator[Logged]:
 
 def _part(log: FactLog, run: RunId, until: int | None, digest: str | None) -> Iterator[Logged]:
     read = 0
-    for logged in islice(log.events(run), until):  # what the parent did later is no matter, nor is damage there
-        read += 1
+    for logged in log.events(run) if until != 0 else ():
+        read = logged.seq + 1
+        if until is not None and read > until:
+            event = logged.event
+            cycle = event.cycle if isinstance(event, Compacted) else 0
+            raise CutOff(run, cycle, f"what another run took over from its first {until} events is not there")
         yield logged
-        if read == until and logged.digest != digest:
-            raise LogError(f"run {run}: event {logged.seq} is not the one from which another run went on")
+        if read == until:
+            if logged.digest != digest:
+                raise LogError(f"run {run}: event {logged.seq} is not the one from which another run went on")
+            return  # what the parent did later is no matter, nor is damage there
     if until is not None and read < until:
         raise LogError(f"run {run} ends at event {read}, but another run went on from event {until}")
 
 
 def _first(log: FactLog, run: RunId) -> RunStarted | None:
+    if log.store.first(run):
+        return log.started(run)  # without all the rest of the snapshot
     for logged in log.events(run):
         return logged.event if isinstance(logged.event, RunStarted) else None
     return None
@@ -91,4 +105,4 @@ def _first(log: FactLog, run: RunId) -> RunStarted | None:
 
 def _cycle_of(logged: Logged) -> int | None:
     event = logged.event
-    return event.cycle if isinstance(event, (CycleCommitted, ContextCarried)) else None
+    return event.cycle if isinstance(event, (CycleCommitted, ContextCarried, Compacted)) else None

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from operator import attrgetter
+from hashlib import sha256
+from operator import attrgetter, itemgetter
 from threading import Lock
 from typing import Any, Generic, TypeVar, overload
 
@@ -22,12 +23,13 @@ _cycle = attrgetter("cycle")
 
 
 class _Store:
-    __slots__ = ("earlier", "facts", "index", "lock")
+    __slots__ = ("earlier", "facts", "index", "lock", "sums")
 
     def __init__(self) -> None:
         self.facts: list[Fact[Any]] = []
         self.index: dict[str, int] = {}  # id -> position of its last revision
         self.earlier: dict[int, int] = {}  # position of a revision -> position of the one before it
+        self.sums: list[tuple[int, bytes]] = []  # digests over the first facts, for the sizes that were asked for
         self.lock = Lock()
 
 
@@ -97,6 +99,18 @@ class Shelf:
         while position is not None and position >= size:
             position = store.earlier.get(position)
         return None if position is None else store.facts[position]
+
+    def digest(self, size: int) -> bytes:
+        """Returns a digest over the first `size` facts: their ids, payloads and confidence; what was summed is kept."""
+        store = self._store
+        with store.lock:
+            place = bisect_right(store.sums, size, key=itemgetter(0))
+            start, summed = store.sums[place - 1] if place else (0, b"")
+            for fact in store.facts[start:size]:  # one by one: the sum must not depend on which sizes were asked for
+                summed = sha256(b"%b%b%a%b" % (summed, fact.sha256, fact.confidence, fact.id.encode())).digest()
+            if start < size:
+                store.sums.insert(place, (size, summed))
+        return summed
 
     def slice(self, start: int, end: int) -> list[Fact[Any]]:
         """Returns the facts and revisions from one position to another."""

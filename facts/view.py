@@ -35,7 +35,9 @@ class View:
     `get` is noted, since a proposal that names no reasons rests on that; `all` is background and is not noted.
     """
 
-    __slots__ = ("_handed", "_moment", "_reads", "_rng", "_shelves", "_since", "_trigger", "cycle", "suggestor")
+    __slots__ = (
+        "_handed", "_moment", "_reads", "_rng", "_shelves", "_since", "_trigger", "cycle", "of_this_run", "suggestor",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -57,6 +59,8 @@ class View:
         self.suggestor = suggestor
         self.cycle = cycle
         """The cycle in which the suggestor runs; it sees facts of earlier cycles only."""
+        self.of_this_run = False
+        """It was asked for something that another run would not have: its time, chance or key (for the engine)."""
 
     def new(self, cls: type[P]) -> Sequence[Fact[P]]:
         """Returns the facts of a family that are new, or newly revised, since this suggestor last ran."""
@@ -111,24 +115,29 @@ class View:
     @property
     def now(self) -> datetime:
         """The run's logical time: the same however often the run is replayed."""
+        self.of_this_run = True
         return self._moment.now
 
     @property
     def invocation(self) -> str:
         """A key for this very call, the same in every attempt and every replay: an idempotency key for the outside."""
-        return f"{self._moment.run}/{self._name()}"
+        self.of_this_run = True
+        return f"{self._moment.run}/{self.name}"
 
     @property
     def rng(self) -> Generator:
         """A numpy Generator that depends only on the run's seed and this invocation."""
+        self.of_this_run = True
         if self._rng is None:
             from numpy.random import PCG64, Generator, SeedSequence
 
-            words = int.from_bytes(sha256(self._name().encode()).digest()[:16])
+            words = int.from_bytes(sha256(self.name.encode()).digest()[:16])
             self._rng = Generator(PCG64(SeedSequence([self._moment.seed, words])))
         return self._rng
 
-    def _name(self) -> str:
+    @property
+    def name(self) -> str:
+        """What tells this call from all others of its run."""
         name = f"{self.suggestor}/{self.cycle}"
         return name if self._trigger is None else f"{name}/{self._trigger}"
 
@@ -173,6 +182,25 @@ class View:
         if shelf is None or shelf.get(id, shelf.size_at(self.cycle - 1)) is None:
             return f"rests on {ref!r:.100}, which is not known"
         return None
+
+    def digest(self, trigger: Fact[Any] | None, background: Iterable[str] | None = None) -> str:
+        """Returns a digest of all that a call is shown: the same in every run in which it is shown the same.
+
+        `background` names the families that it may look at; by default, all that may be read (for the engine).
+        """
+        whole = sha256()
+        if trigger is not None:
+            whole.update(b"%b%a%b\x00" % (trigger.sha256, trigger.confidence, trigger.ref.encode()))
+        if background is None:
+            background = self._reads if self._reads is not None else list(self._shelves)
+        for name in sorted(background):
+            shelf = self._shelves.get(name)
+            size = 0 if shelf is None else shelf.size_at(self.cycle - 1)
+            if shelf is None or not size:
+                continue
+            since = self._since.get(name, 0) if trigger is None else 0
+            whole.update(b"%b\x00%b%b" % (name.encode(), shelf.digest(since), shelf.digest(size)))
+        return whole.hexdigest()
 
     def take_handed(self) -> tuple[Ref, ...]:
         """Returns the refs of what was handed out since the last call, each once (for the engine)."""
