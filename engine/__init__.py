@@ -7,6 +7,7 @@ from .clock import Clock, RealClock
 from .commit import NotKept
 from .engine import Engine
 from .errors import (
+    ChangedSuggestors,
     DuplicateName,
     EngineError,
     GateError,
@@ -15,13 +16,18 @@ from .errors import (
     Nonsense,
     RegistrationError,
     UnknownPack,
+    UnknownSuggestor,
     Unsettled,
 )
 from .gate import Approve, Gate, Reject
 from .goal import Blocked, Goal, Met, Unmet, goal
 from .invariant import Invariant, Violation, invariant
+from .journal import BrokenEntry
 from .observe import Committed, InvocationEnded, InvocationStarted, Notice, Observer, RunEnded
 from .proposal import Proposal, propose
+from .recorder import NotJournaled, Unrecorded
+from .recover import Recovery
+from .rerun import Parting, Rerun
 from .result import Result
 from .stop import (
     AwaitingApproval,
@@ -42,10 +48,12 @@ __all__ = [
     "Approve",
     "AwaitingApproval",
     "Blocked",
+    "BrokenEntry",
     "Budget",
     "BudgetExhausted",
     "CancelSwitch",
     "Cancelled",
+    "ChangedSuggestors",
     "Clock",
     "Committed",
     "Conflict",
@@ -66,14 +74,18 @@ __all__ = [
     "InvocationStarted",
     "Met",
     "Nonsense",
+    "NotJournaled",
     "NotKept",
     "Notice",
     "Observer",
     "Options",
+    "Parting",
     "Proposal",
     "RealClock",
+    "Recovery",
     "RegistrationError",
     "Reject",
+    "Rerun",
     "Result",
     "RunEnded",
     "Stop",
@@ -81,7 +93,9 @@ __all__ = [
     "Suggestor",
     "SuggestorLike",
     "UnknownPack",
+    "UnknownSuggestor",
     "Unmet",
+    "Unrecorded",
     "Unsettled",
     "Violation",
     "describe",

@@ -11,11 +11,11 @@ from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Set
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any, cast
+from typing import Any, Self, cast
 
-from ..facts import Fact, FactError, Failure, Payload, View
+from ..facts import Fact, FactError, Failure, Opaque, Payload, View
 from ..facts.canonical import encode
-from ..facts.fact import Ref, check_confidence, check_id, content_id, make_fact
+from ..facts.fact import Ref, check_confidence, check_id, content_id, make_fact, printable
 from .errors import Nonsense
 from .proposal import Proposal
 from .suggestor import Suggestor
@@ -23,14 +23,35 @@ from .suggestor import Suggestor
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A proposal that is not as proposals must be."""
+    """A proposal that is not as proposals must be; whatever of it can be written is kept."""
 
-    payload: Payload
-    id: str | None
+    ref: Ref
+    key: str
+    version: int
     because: tuple[Ref, ...]
     grounded: bool
     """What it rests on is known."""
     reason: str
+    payload: Payload | Opaque | None
+    """None where it cannot be written at all; the reason says why."""
+    sha256: bytes | None
+
+    @classmethod
+    def of(cls, payload: Payload, id: str | None, because: tuple[Ref, ...], grounded: bool, reason: str) -> Self:
+        """Returns the refusal of a payload, with as much of it as can be written."""
+        family = type(payload).__family__
+        kept, digest = None, None
+        if family is not None:
+            try:
+                digest = sha256(encode(payload, family)).digest()
+                kept = payload
+            except FactError:
+                kept = None  # it cannot be written: the reason says why
+        id = id if id is not None else content_id(digest) if digest else ""
+        ref = Ref(f"{family.name if family else type(payload).__name__}:{printable(id)[:600]}")
+        key, version = (family.key, family.version) if family is not None else ("", 0)
+        because = tuple(Ref(_clean(ref)) for ref in because)
+        return cls(ref, key, version, because, grounded, _clean(reason), kept, digest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +77,8 @@ class Outcome:
     """One for each proposal that reports any; added up in the end, since a sum of floats depends on its order."""
     seconds: float = 0.0
     attempts: int = 1
+    of_this_run: bool = False
+    """It may depend on the run's time, chance or key."""
 
 
 @dataclass(slots=True, eq=False)
@@ -70,6 +93,8 @@ class Invocation:
     trigger: Fact[Any] | None
     attempts: int = 0
     """How often it has been called."""
+    inputs: str = ""
+    """A digest of all that it is shown, for what is recorded of it."""
 
 
 def collect(invocation: Invocation, result: Any) -> Outcome:
@@ -159,20 +184,27 @@ def _take(
             return grounds
         except FactError as error:
             problem = str(error)
-    outcome.answers.append(Refusal(payload, id, grounds, grounded, problem))
+    outcome.answers.append(Refusal.of(payload, id, grounds, grounded, problem))
     return grounds
 
 
-def _content(item: Any) -> tuple[str, bytes, str]:
+def _clean(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _content(item: Any) -> tuple[str, bytes, str, str]:
     """Returns what the members of a set are ordered by."""
     payload = item.payload if isinstance(item, Proposal) else item
     if not isinstance(payload, Payload) or payload.__family__ is None:
-        return type(payload).__name__, b"", ""
+        return type(payload).__name__, b"", "", ""
     try:
         raw = encode(payload, payload.__family__)
     except FactError:
         raw = b""  # it will be refused, in whatever place
-    return type(payload).__name__, raw, str(item.id) if isinstance(item, Proposal) else ""
+    if not isinstance(item, Proposal):
+        return type(payload).__name__, raw, "", ""
+    because = None if item.because is None else [getattr(one, "ref", one) for one in item.because]
+    return type(payload).__name__, raw, str(item.id), f"{item.confidence!r} {because} {item.tokens} {item.cost!r}"
 
 
 def _undeclared(suggestor: Suggestor, payload: Payload) -> str:

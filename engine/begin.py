@@ -8,6 +8,7 @@ from typing import Any
 
 from ..facts import Context, FactLog, RunId
 from ..facts.event import ContextCarried, Parent, RunStarted
+from ..facts.fold import take_over
 from ..facts.shelf import Shelved
 from ..facts.trail import Trail
 from ..facts.view import Moment
@@ -16,16 +17,22 @@ from .clock import Clock
 from .errors import EngineError
 from .executor import Executor
 from .goal import Goal
-from .graph import Graph
 from .observe import Speaker, Teller
 from .promote import Promoter
+from .recorder import Recorder, read_journal
 from .run import Plan, Run
 
 ExecutorFactory = Callable[[Clock, Teller | None], Executor]
 
 
-def begin(plan: Plan, base: Context, log: FactLog, moment: Moment, executor: ExecutorFactory) -> Run:
-    """Returns a run over a copy of a context, and with it how its log begins."""
+def begin(
+    plan: Plan, base: Context, log: FactLog, moment: Moment, executor: ExecutorFactory,
+    replaced: Mapping[str, str] | None = None,
+) -> Run:  # fmt: skip
+    """Returns a run over a copy of a context, and with it how its log begins.
+
+    In a fork `replaced` says who takes the place of whom: it has seen what that one had seen.
+    """
     if moment.run in log:
         raise EngineError(f"run {moment.run!r} is in this log already. Give another run_id, or resume that run")
     log.claim(moment.run)
@@ -34,7 +41,13 @@ def begin(plan: Plan, base: Context, log: FactLog, moment: Moment, executor: Exe
     parent = _find_parent(base, log)
     carried = _carry(context) if trail.run is not None and parent is None else None
     run = go_on(plan, context, log, moment, executor)
-    started = RunStarted(moment.now.isoformat(), moment.seed, plan.graph.prints, settings_of(plan), parent)
+    present = {one.name for one in plan.graph.suggestors}  # a replacement may be of a pack that takes no part
+    places = {new: old for new, old in (replaced or {}).items() if new in present}
+    started = RunStarted(moment.now.isoformat(), moment.seed, plan.graph.prints, settings_of(plan), parent, places)
+    if places:
+        seen = take_over(started, trail.seen)
+        run.seen = {name: one for name, one in run.seen.items() if name not in places}
+        run.seen.update((name, seen[name]) for name in places if name in seen)
     run.opening = (started,)
     if carried is not None:
         context._trail = Trail()  # told anew by the event, as in a replay
@@ -68,8 +81,17 @@ def go_on(plan: Plan, context: Context, log: FactLog, moment: Moment, executor: 
     return Run(
         moment.run, plan, context, log, moment, executor(plan.clock, teller),
         Promoter(context, plan.gates, moment, plan.graph.places), Speaker(moment.run), teller,
-        plan.clock.seconds(), seen=seen,
+        plan.clock.seconds(), seen=seen, recorder=_recorder(plan, context, log, moment.run),
     )  # fmt: skip
+
+
+def _recorder(plan: Plan, context: Context, log: FactLog, run: RunId) -> Recorder | None:
+    """Returns what records answers; for a run that goes on, with those that no cycle has taken in yet."""
+    recorded = [one for one in plan.graph.suggestors if one.recorded]
+    if not recorded:
+        return None
+    goes_on = context._trail.run == run and any(not one.options.pure for one in recorded)
+    return Recorder(log, run, plan.clock, read_journal(log, run, context._trail.cycle) if goes_on else None)
 
 
 def settings_of(plan: Plan) -> dict[str, Any]:
@@ -138,14 +160,3 @@ class Had:
                 f"Write: engine.resume(…, goals=[{', '.join(self.goals)}]), or goals=[] to go on without"
             )
         return tuple(by_name[name] for name in self.goals)
-
-
-def check_cast(run: str, cast: Sequence[str], graph: Graph) -> None:
-    """Raises EngineError if a run had suggestors that do not take part now."""
-    present = {one.name for one in graph.suggestors}
-    missing = [name for name in cast if name not in present]
-    if missing:
-        raise EngineError(
-            f"run {run} was made with suggestors that this engine does not have: {', '.join(missing)}. "
-            f"Register them, or write: engine.resume(…, accept_changes=True) to go on without"
-        )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence, Set
 from dataclasses import replace
+from typing import Any
 
 from ..facts import StoreError, Violated
 from ..facts.event import CycleCommitted, Event, GateDecided, GateOpened, RunStopped
 from ..facts.fold import advance
+from ..facts.stores import Address
 from .cycle import LAST, Cycle
 from .goal import Met
 from .invariant import Invariant, Violation
@@ -71,11 +73,16 @@ def append(run: Run, events: Sequence[Event], cycle: Cycle | None = None, *, tel
     seq = trail.seq - len(run.opening)
     folded = len(run.opening)
     events = [*run.opening, *events]
-    beside = None
-    if cycle is not None and cycle.took:
-        beside = {"took": {name: [round(seconds, 6), attempts] for name, (seconds, attempts) in cycle.took.items()}}
+    beside: dict[str, Any] = {}
+    notes: dict[Address, bytes] | None = None
+    if cycle is not None:
+        notes = cycle.notes_beside
+        if cycle.took:
+            beside["took"] = {name: [round(took, 6), attempts] for name, (took, attempts) in cycle.took.items()}
+        if cycle.reused:
+            beside["reused"] = cycle.reused
     try:
-        run.log.append(run.id, events, beside, seq=seq)
+        run.log.append(run.id, events, beside, seq=seq, notes=notes)
     except (StoreError, OSError) as error:
         raise NotKept(run.id, seq, events, str(error)) from error
     run.opening = ()

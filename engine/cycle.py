@@ -10,6 +10,7 @@ from typing import Any
 
 from ..facts import Contested, Fact, Payload
 from ..facts.fact import Ref
+from ..facts.stores import Address
 from ..facts.trail import Parked, Rejection, Seen
 from .answer import Answer
 from .stop import Conflict
@@ -56,6 +57,10 @@ class Cycle:
     conflicts: list[tuple[Place, Conflict]] = field(default_factory=list)
     fresh: set[str] = field(default_factory=set)
     """Families in which something is new."""
+    notes_beside: dict[Address, bytes] = field(default_factory=dict)
+    """What is kept beside its events: answers that other runs may reuse."""
+    reused: dict[str, int] = field(default_factory=dict)
+    """How many answers of each suggestor were known before."""
     took: dict[str, tuple[float, int]] = field(default_factory=dict)
     """Seconds and attempts by suggestor, for what stands beside the log."""
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 
 from ..facts import Context, FactLog, RunId, StoreError
 from ..facts.event import RunResumed
 from ..facts.view import Moment
-from .begin import ExecutorFactory, Had, begin, check_cast, claim, go_on, settings_of
+from .begin import ExecutorFactory, Had, begin, claim, go_on, settings_of
 from .budget import Budget
 from .cancel import CancelSwitch
+from .changes import check_cast
 from .clock import Clock, RealClock
 from .commit import conclude
 from .errors import DuplicateName, EngineError, InLoop, InvalidOption, UnknownPack
@@ -30,14 +31,20 @@ from .options import check_log, each, is_whole, run_id_or_random, seed_or_random
 from .result import Result
 from .run import Plan, Run
 from .settle import settle
+from .side_by_side import side_by_side
 from .stop import Cancelled
 from .stream import Stream
-from .suggestor import Suggestor, as_suggestor
+from .suggestor import Suggestor, as_suggestor, check_families
 
 if TYPE_CHECKING:
     import networkx
 
     from .check import Finding
+    from .recover import Recovery
+    from .rerun import Rerun
+
+
+T = TypeVar("T")
 
 
 class Engine:
@@ -95,6 +102,7 @@ class Engine:
         present = self._suggestors.get(made.name)
         if present is not None:
             raise DuplicateName(made.name, present.origin, made.origin)
+        check_families(made, self._suggestors.values())
         self._suggestors[made.name] = made
         self._graphs.clear()
         return made
@@ -202,37 +210,15 @@ class Engine:
         `run`, except that each run has an id of its own (`run_id` is a prefix here). A run that stops early is a result
         like the others; an exception (misuse, a store that fails) calls the others off.
         """
-        if not is_whole(concurrency, 1):
-            raise InvalidOption("concurrency", concurrency, "a whole number from 1")
         prefix = options.pop("run_id", None)
         results: dict[int, Result] = {}
-        failures: list[Exception] = []
-        slots = anyio.Semaphore(concurrency)
 
-        async def one(place: int, context: Context) -> None:
-            try:
-                name = f"{prefix}-{place}" if prefix is not None else None
-                results[place] = await self.run(context, run_id=name, **options)
-            except Exception as error:  # noqa: BLE001  raised below as it is, not in a group of one
-                fail(error)
-            finally:
-                slots.release()
+        async def one(numbered: tuple[int, Context]) -> None:
+            place, context = numbered
+            name = f"{prefix}-{place}" if prefix is not None else None
+            results[place] = await self.run(context, run_id=name, **options)
 
-        def fail(error: Exception) -> None:
-            failures.append(error)
-            tasks.cancel_scope.cancel()
-
-        async with anyio.create_task_group() as tasks:
-            place = 0
-            try:
-                async for context in _as_stream(contexts):
-                    await slots.acquire()
-                    tasks.start_soon(one, place, context)
-                    place += 1
-            except Exception as error:  # noqa: BLE001  the stream's own, raised below as it is
-                fail(error)
-        if failures:
-            raise failures[0]
+        await side_by_side(_numbered(contexts), one, concurrency)
         return [results[place] for place in sorted(results)]
 
     def stream(self, context: Context | None = None, **options: Any) -> Stream:
@@ -270,8 +256,9 @@ class Engine:
 
         Raises:
             GateError: a gate is unknown or already decided; nothing was changed.
-            EngineError: the run had suggestors or goals that are not at hand here. `accept_changes` goes on without
-                such suggestors; `goals=[]` goes on without goals.
+            ChangedSuggestors: suggestors, gates or invariants are not those that the run was made with. Go on all the
+                same with `accept_changes=True`; a suggestor of another version is called again for all that it reads.
+            EngineError: the run had goals that are not at hand here; `goals=[]` goes on without.
         """
         if isinstance(decisions, (Approve, Reject)):
             raise InvalidOption("decisions", decisions, "a list of Approve(…) and Reject(…)")
@@ -284,8 +271,8 @@ class Engine:
             stop_when_met if stop_when_met is not None else had.stop_when_met,
             observers,
         )
-        if not accept_changes and packs is None:  # other packs are other suggestors, on purpose
-            check_cast(name, context.trail.cast, plan.graph)
+        if not accept_changes:
+            check_cast(name, context.trail, plan, self.suggestors)
         first = kept.started(name)
         moment = Moment(name, first.seed, with_zone(now) if now is not None else self.clock.now())
         chosen = tuple(decide(context.trail, list(decisions), moment.now))
@@ -293,6 +280,109 @@ class Engine:
         resumed = go_on(plan, context, kept, moment, self._executor)
         resumed.opening = (RunResumed(moment.now.isoformat(), plan.graph.prints, settings_of(plan)),)
         return await self._settle(resumed, cancel, chosen)
+
+    async def recover(
+        self,
+        log: FactLog,
+        runs: Iterable[str] | None = None,
+        *,
+        goals: Iterable[Goal] = (),
+        accept_changes: bool = False,
+        concurrency: int = 8,
+        observers: Iterable[Observer] = (),
+    ) -> Recovery:
+        """Finishes the runs that a crash left unfinished, or some of them, each from its last commit.
+
+        The log of each ends as that of a run that was never interrupted: same run id, seed, time, budget and packs;
+        what impure suggestors had answered is taken from the journal. A run whose process is alive is left alone, and
+        so is one whose suggestors, gates or goals are not at hand; `Recovery.skipped` says why.
+
+        Raises:
+            StoreError: the log takes no more. What was finished by then is in the log.
+        """
+        from .recover import recover
+
+        return await recover(
+            self, log, runs, goals=goals, accept_changes=accept_changes, concurrency=concurrency, observers=observers
+        )
+
+    def recover_sync(self, log: FactLog, runs: Iterable[str] | None = None, **options: Any) -> Recovery:
+        """Recovers from code that is not async; takes the options of `recover`."""
+        return _run_here(partial(self.recover, log, runs, **options), "recover")
+
+    async def rerun(self, log: FactLog, run: Result | str, *, goals: Iterable[Goal] = ()) -> Rerun:
+        """Runs a recorded run again, with what it was given, and tells where it parts from its record.
+
+        Nothing is written to the log, and nobody impure is called: what such suggestors answered is taken from the
+        journal, found by name, version and what they are shown. An answer that is missing there is a parting too. Where
+        the record was called off, or ran out of time, only what it has is compared.
+
+        Raises:
+            LogError: the log holds no such run, it cannot be read, or was compacted.
+        """
+        from .rerun import rerun
+
+        return await rerun(self, log, run, goals=goals)
+
+    def rerun_sync(self, log: FactLog, run: Result | str, **options: Any) -> Rerun:
+        """Reruns from code that is not async; takes the options of `rerun`."""
+        return _run_here(partial(self.rerun, log, run, **options), "rerun")
+
+    async def fork(
+        self,
+        log: FactLog,
+        run: Result | str,
+        *,
+        at: int | None = None,
+        add: Iterable[Any] = (),
+        replace: Mapping[str, Any] | None = None,
+        run_id: str | None = None,
+        seed: int | None = None,
+        started: datetime | None = None,
+        budget: Budget | None = None,
+        packs: Iterable[str] | None = None,
+        goals: Iterable[Goal] = (),
+        stop_when_met: bool | None = None,
+        observers: Iterable[Observer] = (),
+        cancel: CancelSwitch | None = None,
+    ) -> Result:
+        """Asks "what if": runs on from the end of a run, or of its cycle `at`, as a run of its own in the same log.
+
+        ```python
+        await engine.fork(log, result.run_id, at=1, add=[Plan(queue="billing")], replace={"refund": None})
+        ```
+
+        The run it leaves from is not changed, whether it has stopped, waits for people or is under way; the fork
+        repeats none of its facts. Suggestors are called as in any run. Seed, logical time, budget and packs are those
+        of that run at that point, unless others are given; the budget counts from the fork on. Open gates stay open
+        and are decided in each of the two by itself; what was decided holds where it was.
+
+        Args:
+            log: Where the run is, and the fork will be.
+            run: The id of the run to leave from, or its result.
+            at: A cycle: 0 is after the inputs, before any suggestor; -1 from nothing, with `add` alone. By default
+                the end of the run.
+            add: Inputs: payloads, (payload, id) or facts. Other content under a known id is contested or joined, as
+                ever; to change an input, begin from nothing.
+            replace: Suggestors by the name of the one whose place they take; None leaves one out. A replacement may
+                have another name and version. It counts as having seen what the one before it had seen by then, so it
+                answers only what is new; facts of families that only it reads are new to it.
+            run_id, seed, started, budget, packs, goals, stop_when_met, observers, cancel: As for `run`.
+
+        Raises:
+            LogError: the log holds no such run or cycle.
+            UnknownSuggestor: `replace` names one that the engine does not have.
+        """
+        from .fork import fork
+
+        return await fork(
+            self, log, run, at=at, add=add, replace=replace, run_id=run_id, seed=seed, started=started, budget=budget,
+            packs=packs, goals=goals, stop_when_met=stop_when_met, observers=observers, cancel=cancel,
+        )  # fmt: skip
+
+    def fork_sync(self, log: FactLog, run: Result | str, **options: Any) -> Result:
+        """Forks from code that is not async; takes the options of `fork`."""
+        return _run_here(partial(self.fork, log, run, **options), "fork")
 
     def _reopen(self, run: Result | str, log: FactLog | None) -> tuple[Context, FactLog, RunId]:
         from ..facts import replay
@@ -373,16 +463,18 @@ class Engine:
         return Result(run.id, run.context, run.log, stop, dict(run.goals), run.plan.goals)
 
 
-async def _as_stream(contexts: Iterable[Context] | AsyncIterable[Context]) -> AsyncIterator[Context]:
+async def _numbered(contexts: Iterable[Context] | AsyncIterable[Context]) -> AsyncIterator[tuple[int, Context]]:
+    place = 0
     if isinstance(contexts, AsyncIterable):
         async for context in contexts:
-            yield context
+            yield place, context
+            place += 1
     else:
-        for context in contexts:
-            yield context
+        for place, context in enumerate(contexts):
+            yield place, context
 
 
-def _run_here(work: Callable[[], Awaitable[Result]], name: str) -> Result:
+def _run_here(work: Callable[[], Awaitable[T]], name: str) -> T:
     with suppress(RuntimeError):  # there is no loop, so this is the place to make one
         anyio.get_current_task()
         raise InLoop(name)

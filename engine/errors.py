@@ -41,6 +41,19 @@ class Nonsense(EngineError):
         )
 
 
+class ChangedSuggestors(EngineError):
+    """A run was made with other suggestors, gates or invariants than it would go on with. Nothing was changed."""
+
+    def __init__(self, run: str, changes: Sequence[str]) -> None:
+        self.run, self.changes = run, tuple(changes)
+        told = "".join(f"\n- {change}" for change in self.changes)
+        super().__init__(
+            f"run {run} cannot go on as it was made; since then:{told}\n"
+            f"Nothing was changed. Go on with what it was made with, or, if the changes are meant, say "
+            f"accept_changes=True (--accept-changes on the command line)"
+        )
+
+
 class UnknownPack(EngineError):
     """A run asks for a pack that no suggestor was registered with."""
 
@@ -48,6 +61,14 @@ class UnknownPack(EngineError):
         self.pack, self.known = pack, tuple(known)
         packs = ", ".join(known) or "none; register(…, pack=…) makes one"
         super().__init__(f"no pack {pack!r}. Known: {packs}")
+
+
+class UnknownSuggestor(EngineError):
+    """A fork is to replace a suggestor that the engine does not have."""
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        self.name, self.known = name, tuple(known)
+        super().__init__(f"no suggestor {name!r} to replace. The engine has: {', '.join(known) or 'none'}")
 
 
 class GateError(EngineError):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from ..facts import Payload, View
 from ..facts.family import family_of
-from .invariant import payload_classes
+from .errors import InvalidOption
+from .invariant import NOT_ASYNC, payload_classes
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,8 @@ def goal(
 
     def make(test: Callable[[View], Outcome | bool]) -> Goal:
         called = name or str(getattr(test, "__name__", "goal"))
+        if inspect.iscoroutinefunction(test):
+            raise InvalidOption("goal", test, NOT_ASYNC)
         return Goal(called, test, classes, required)
 
     classes = payload_classes("goal.reads", reads)

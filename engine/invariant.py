@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -25,6 +26,9 @@ class Violation:
     def __init__(self, reason: str, refs: Iterable[Fact[Any] | str] = ()) -> None:
         object.__setattr__(self, "reason", clean_message(reason))
         object.__setattr__(self, "refs", tuple(str(ref.ref if isinstance(ref, Fact) else ref) for ref in refs))
+
+
+NOT_ASYNC = "a plain function: it is asked inside a commit. Leave out `async`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,8 @@ def invariant(
 
     def make(predicate: Predicate) -> Invariant:
         called = name or str(getattr(predicate, "__name__", "invariant"))
+        if inspect.iscoroutinefunction(predicate):
+            raise InvalidOption("invariant", predicate, NOT_ASYNC)
         return Invariant(called, predicate, classes, on)
 
     if on not in ("commit", "cycle", "convergence"):

@@ -89,17 +89,23 @@ async def _attempt(invocation: Invocation, clock: Clock) -> Outcome:
         invocation = replace(invocation, view=invocation.view.again())
     try:
         if timeout is None:
-            return await _answer(invocation)
+            return _told(await _answer(invocation), invocation)
         with clock.timeout(timeout):
-            return await _answer(invocation)
+            return _told(await _answer(invocation), invocation)
         return _late(invocation, "timeout", timeout)
     except Exception as error:  # noqa: BLE001  a user's function: its failure is a fact, not the end of the run
         return failed(invocation, error)
 
 
+def _told(outcome: Outcome, invocation: Invocation) -> Outcome:
+    outcome.of_this_run = invocation.view.of_this_run
+    return outcome
+
+
 async def _answer(invocation: Invocation) -> Outcome:
     if invocation.suggestor.options.thread:
-        return await anyio.to_thread.run_sync(call_inline, invocation, abandon_on_cancel=True)
+        limiter = anyio.CapacityLimiter(1)  # its own: else a timeout would count the wait for one of anyio's threads
+        return await anyio.to_thread.run_sync(call_inline, invocation, abandon_on_cancel=True, limiter=limiter)
     result = _call(invocation)
     if result.__class__ is CoroutineType:  # nearly always; the general questions below take longer than the rest
         return collect(invocation, await result)

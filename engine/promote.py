@@ -12,7 +12,7 @@ from typing import Any
 from ..facts import Contested, Context, Fact, FactError, Opaque, Payload, Rejected
 from ..facts.canonical import digest_of, encode
 from ..facts.context import ENGINE
-from ..facts.fact import Ref, content_id, make_fact, printable
+from ..facts.fact import Ref, content_id, make_fact
 from ..facts.family import family_of
 from ..facts.meet import contested, meet
 from ..facts.trail import Parked, Rejection
@@ -206,30 +206,14 @@ class Promoter:
             cycle.notes.append((at, note, ()))
 
     def _reject(self, cycle: Cycle, at: Place, by: str, refusal: Refusal) -> None:
-        """Refuses what is not even a draft; whatever of it can be written is kept."""
-        family = type(refusal.payload).__family__
-        payload, digest = None, None
-        if family is not None:
-            try:
-                digest = digest_of(encode(refusal.payload, family))
-                payload = refusal.payload
-            except FactError:
-                payload = None  # it cannot be written: the reason says why
-        id = refusal.id if refusal.id is not None else content_id(digest) if digest else ""
-        ref = Ref(f"{family.name if family else type(refusal.payload).__name__}:{printable(id)[:600]}")
-        key, version = (family.key, family.version) if family is not None else ("", 0)
-        reason = _clean(refusal.reason)
-        because = tuple(Ref(_clean(ref)) for ref in refusal.because)
-        cycle.rejections.append(
-            (at, Rejection(ref, key, version, by, cycle.number, 0.0, because, reason, payload, digest))
-        )
-        cycle.notes.append(
-            (
-                at,
-                Rejected(ref=ref, suggestor=by, cycle=cycle.number, reason=reason),
-                because if refusal.grounded else (),
-            )
-        )
+        """Refuses what is not even a draft."""
+        ref, reason, because = refusal.ref, refusal.reason, refusal.because
+        lost = Rejection(
+            ref, refusal.key, refusal.version, by, cycle.number, 0.0, because, reason, refusal.payload, refusal.sha256
+        )  # fmt: skip
+        cycle.rejections.append((at, lost))
+        note = Rejected(ref=ref, suggestor=by, cycle=cycle.number, reason=reason)
+        cycle.notes.append((at, note, because if refusal.grounded else ()))
 
 
 def refuse(draft: Fact[Any], reason: str) -> Rejection:
@@ -256,7 +240,3 @@ def _surest_first(chosen: list[tuple[Place, Fact[Any]]]) -> list[tuple[Place, Fa
 
 def _place(item: tuple[Any, ...]) -> Any:
     return item[0]
-
-
-def _clean(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()

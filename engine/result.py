@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..facts import Context, Fact, FactLog, RunId, Why
+from ..facts import Context, Fact, FactLog, RunId, Why, WhyNot, why_not
 from ..facts.trail import Parked
 from .errors import Unsettled
 from .goal import Goal, Outcome
@@ -35,6 +35,10 @@ class Result:
     def why(self, ref: str | Fact[Any]) -> Why:
         """Returns the tree of what a fact rests on."""
         return self.context.why(ref)
+
+    def why_not(self, ref: str) -> WhyNot:
+        """Returns why a fact is not known, as far as the log of the run can tell."""
+        return why_not(self.log, self.run_id, ref)
 
     @property
     def gates(self) -> Mapping[str, Parked]:

@@ -21,6 +21,7 @@ from .graph import Graph
 from .invariant import Invariant
 from .observe import Observer, Speaker, Teller
 from .promote import Promoter
+from .recorder import Recorder
 from .suggestor import Suggestor
 
 RECENT = 64
@@ -71,8 +72,17 @@ class Run:
     goals: dict[str, Outcome] = field(default_factory=dict)
     recent: list[frozenset[str]] = field(default_factory=list)
     """Who had something promoted, for each of the last cycles."""
+    fresh: frozenset[str] | None = None
+    """The families in which its last cycle brought something, where it goes on behind one that suggestors ran in.
+
+    None at its start, and behind inputs and decisions: then whoever has not seen all that is known is woken.
+    """
+    until: int | None = None
+    """The last cycle that it is to commit, where it only repeats a record."""
     cancelled: str | None = None
     """Why somebody called the run off."""
+    recorder: Recorder | None = None
+    """Where answers are recorded, and found again; None if no suggestor asks for it."""
     ahead: int = 0
     """Facts promoted in cycles that are not committed."""
 

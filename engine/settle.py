@@ -99,10 +99,13 @@ class _Loop:
         run = self.run
         if (stop := ask_goals(run, run.head - 1)) is not None:
             return stop
-        self._note(wake_first(run, run.head), run.head)
+        first = wake_first(run, run.head) if run.fresh is None else wake(run, sorted(run.fresh), run.head)
+        self._note(first, run.head)
         while True:
             if run.cancelled is not None:
                 return Cancelled(run.cancelled)
+            if run.until is not None and run.head > run.until:
+                return Cancelled("the record ends here")
             head = run.cycles.get(run.head)
             if head is None:
                 return self._stop_quiet()
@@ -144,17 +147,44 @@ class _Loop:
         if not invocations:
             self._end(suggestor, cycle, self._failure_of(suggestor, cycle))
             return False
+        outcomes = self._known(suggestor, cycle, invocations)
+        left = outcomes.count(None)
+        if not left:
+            self._end(suggestor, cycle, [outcome for outcome in outcomes if outcome is not None])
+            return False
         group = (suggestor.place, cycle)
-        self.groups[group] = [None] * len(invocations)
-        self.left[group] = len(invocations)
-        for invocation in invocations:
-            self.run.executor.submit(invocation)
+        self.groups[group], self.left[group] = outcomes, left
+        for invocation, outcome in zip(invocations, outcomes, strict=True):
+            if outcome is None:
+                self.run.executor.submit(invocation)
         return True
+
+    def _known(self, suggestor: Suggestor, cycle: int, invocations: list[Invocation]) -> list[Outcome | None]:
+        """Returns what was recorded of invocations before; None for those that have to be called."""
+        recorder = self.run.recorder
+        if recorder is None or not suggestor.recorded:
+            return [None] * len(invocations)
+        outcomes = [recorder.find(invocation) for invocation in invocations]
+        if (reused := len(outcomes) - outcomes.count(None)) > 0:
+            self.run.cycles[cycle].reused[suggestor.name] = reused
+        return outcomes
+
+    def _record(self, ended: list[Ended]) -> None:
+        """Records what was answered, before anything is made of it."""
+        recorder = self.run.recorder
+        if recorder is None:
+            return
+        kept = [one for one in ended if one[0].suggestor.recorded]
+        if kept:
+            recorder.keep(kept)
+            for invocation, outcome in kept:
+                self.run.cycles[invocation.cycle].notes_beside.update(recorder.memo(invocation, outcome))
 
     def _call_here(self, suggestor: Suggestor, cycle: int) -> None:
         start = perf_counter()
         teller = self.run.teller
-        if suggestor.trigger is not None and len(suggestor.slots) == 1 and suggestor.accepts is None and teller is None:
+        plain = suggestor.trigger is not None and len(suggestor.slots) == 1 and suggestor.accepts is None
+        if plain and teller is None and not suggestor.recorded:
             view = self.run.view(suggestor, cycle)
             triggers = self._triggers(suggestor, cycle)
             if triggers:
@@ -163,11 +193,15 @@ class _Loop:
         else:
             outcomes = []
             invocations = self._invocations(suggestor, cycle)
-            for invocation in invocations:
+            for invocation, known in zip(invocations, self._known(suggestor, cycle, invocations), strict=True):
+                if known is not None:
+                    outcomes.append(known)
+                    continue
                 if teller is not None:
                     teller.began(invocation)
                 outcome = call_inline(invocation)
                 outcomes.append(outcome)
+                self._record([(invocation, outcome)])
                 if teller is not None:
                     teller.ended(invocation, outcome)
             outcomes += self._failure_of(suggestor, cycle)
@@ -237,6 +271,7 @@ class _Loop:
                 ended = await run.executor.wait()
             if timer.cancelled_caught:
                 return False
+        self._record(ended)
         for one in ended:
             self._take(one)
         return True

@@ -7,6 +7,7 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from types import FrameType
 from typing import Any, Final, Literal, Protocol, cast, overload, runtime_checkable
 
@@ -68,7 +69,17 @@ class Options:
     version: str = ""
     """Part of its fingerprint: change it when the same input would give another answer."""
     pure: bool = True
-    """False: its answers may differ from run to run (a model, a clock)."""
+    """False: its answers may differ from run to run (a model, a clock). They are journaled: nothing is called twice."""
+    memo: bool | float | timedelta = False
+    """Reuse what this version of it proposed for the same inputs in any run of the log; a number of seconds or a
+    timedelta is for how long."""
+
+    @property
+    def memo_seconds(self) -> float | None:
+        """For how long its answers are reused; None: for good."""
+        if isinstance(self.memo, bool):
+            return None
+        return self.memo.total_seconds() if isinstance(self.memo, timedelta) else float(self.memo)
 
     def __post_init__(self) -> None:
         for name in ("timeout", "deadline", "rate"):
@@ -85,6 +96,9 @@ class Options:
             raise InvalidOption("limit", self.limit, "a whole number from 1")
         if not isinstance(self.version, str):
             object.__setattr__(self, "version", str(self.version))
+        seconds = self.memo.total_seconds() if isinstance(self.memo, timedelta) else self.memo
+        if not isinstance(seconds, bool) and not (_is_number(seconds) and seconds > 0):
+            raise InvalidOption("memo", self.memo, "True, False, a positive number of seconds or a positive timedelta")
         for name in ("thread", "serial", "pure"):
             if not isinstance(getattr(self, name), bool):
                 raise InvalidOption(name, getattr(self, name), "True or False")
@@ -120,6 +134,18 @@ class Suggestor:
     wakes: tuple[str, ...] | None = None
     """The families whose new facts wake it; None for ANY."""
 
+    @property
+    def recorded(self) -> bool:
+        """What it answers is kept by its inputs: in the journal of its run, in the memo of the log, or both."""
+        return not self.options.pure or self.options.memo is not False
+
+    @property
+    def background(self) -> tuple[str, ...] | None:
+        """The families that a call looks at besides its trigger; None for all that it may read."""
+        if self.trigger is None or any(kind == "view" for _, kind, _ in self.slots):
+            return None
+        return tuple(family_of(cls).name for _, kind, cls in self.slots if kind != "fact" and cls is not None)
+
     @overload
     def __call__(self, function: Callable[..., Any], /) -> Suggestor: ...
     @overload
@@ -152,6 +178,7 @@ def suggestor(
     serial: bool = False,
     version: str = "",
     pure: bool = True,
+    memo: bool | float | timedelta = False,
 ) -> Suggestor:
     """Makes a suggestor of a function.
 
@@ -167,7 +194,7 @@ def suggestor(
     the id of its trigger (unless it is of the trigger's own family and cannot be joined), several are named by their
     content. The other options are those of `Options`.
     """
-    options = Options(timeout, deadline, retries, backoff, limit, rate, thread, serial, version, pure)
+    options = Options(timeout, deadline, retries, backoff, limit, rate, thread, serial, version, pure, memo)
 
     def make(target: Callable[..., Any]) -> Suggestor:
         return _from_function(target, reads, writes, name, accepts, options)
@@ -194,6 +221,27 @@ def as_suggestor(target: Any, pack: str | None = None, place: int = -1) -> Sugge
             f"Use @suggestor, or an object with name, reads, writes and suggest(view)",
         )
     return replace(made, pack=pack, place=place)
+
+
+def check_families(made: Suggestor, present: Iterable[Suggestor]) -> None:
+    """Raises RegistrationError if two versions of a family are written that disagree on what a conflict is.
+
+    Which of the two rules would hold for an id depended on who spoke first.
+    """
+    for other in present:
+        for one in made.families.values():
+            for known in other.families.values():
+                if one.name == known.name and (one.on_conflict, one.joins) != (known.on_conflict, known.joins):
+                    raise RegistrationError(
+                        made.name,
+                        f"it writes {one.cls.__name__} (version {one.version} of {one.name!r}), "
+                        f"suggestor {other.name!r} writes version {known.version}, and they treat conflicts "
+                        f"differently ({_rule(one)}, {_rule(known)}). Give both the same on_conflict and join",
+                    )
+
+
+def _rule(family: Family) -> str:
+    return "join" if family.joins else f"on_conflict={family.on_conflict!r}"
 
 
 def _from_function(

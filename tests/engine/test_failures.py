@@ -787,3 +787,33 @@ async def test_seconds_are_the_fake_clock_s_too() -> None:
     result = await run_under(clock, 60, Engine([plan], clock=clock, budget=Budget(seconds=60)), ticket())
 
     assert BudgetExhausted("seconds", 60, 60.0, (), ()) == result.stop
+
+
+@pytest.mark.slow
+def test_a_timeout_does_not_count_the_wait_for_a_thread() -> None:
+    """More of them than anyio has threads: each begins at once, and none is late."""
+    together = threading.Barrier(60)
+
+    @suggestor(thread=True, timeout=20)
+    def blocks(ticket: Fact[Ticket]) -> Note:
+        together.wait(20)  # passes only once all sixty are running
+        return Note(text=ticket.id)
+
+    context = Context()
+    for n in range(60):
+        context.add(say(""), id=str(n))
+    result = Engine([blocks]).run_sync(context)
+
+    assert 60 == len(result.context.of(Note))
+
+
+def test_a_set_of_proposals_that_differ_in_confidence_only_has_an_order() -> None:
+    """Else which of them stands would differ from process to process."""
+
+    @suggestor(writes=[Note])
+    def both(ticket: Fact[Ticket]) -> Any:
+        return {propose(Note(text="a"), id="n", confidence=sure / 10) for sure in range(10)}
+
+    result = Engine([both]).run_sync(ticket())
+
+    assert [0.0] == [fact.confidence for fact in result.context.of(Note).values()]

@@ -251,7 +251,7 @@ async def test_a_run_goes_on_after_a_violation_once_the_invariant_is_gone() -> N
     context.add(Ticket(text="bad"), id="bad")
     broken = await Engine([plan, review], invariants=[no_bad(Plan, "cycle")]).run(context, log=log)
 
-    mended = await Engine([plan, review]).resume(broken)
+    mended = await Engine([plan, review]).resume(broken, accept_changes=True)
 
     assert (["bad"], True) == (list(mended.context.of(Review)), isinstance(mended.stop, Converged))
 

@@ -4,9 +4,9 @@ import pytest
 
 from quiesce.engine import (
     Budget,
+    ChangedSuggestors,
     Converged,
     Engine,
-    EngineError,
     InvalidOption,
     InvocationStarted,
     Notice,
@@ -125,7 +125,7 @@ async def test_a_run_is_not_resumed_without_its_suggestors_unawares() -> None:
     context.add(Ticket(), id="t1")
     first = await calls.engine.run(context)
 
-    with pytest.raises(EngineError, match=r"made with suggestors that this engine does not have: .*billing"):
+    with pytest.raises(ChangedSuggestors, match=r"\n- suggestor 'billing' is missing\n"):
         await Engine().resume(first.run_id, log=first.log)
     assert isinstance((await Engine().resume(first, accept_changes=True)).stop, Converged)
 

@@ -22,6 +22,8 @@ from quiesce.engine import (
     RegistrationError,
     Suggestor,
     SuggestorLike,
+    goal,
+    invariant,
     suggestor,
 )
 from quiesce.facts import All, Context, Fact, Payload, View
@@ -544,3 +546,38 @@ def test_the_fingerprint_names_what_identifies_a_suggestor() -> None:
     reads, writes = ["registration-ticket"], ["registration-plan"]
     expected = {"name": "plan", "version": "2", "pure": False, "reads": reads, "writes": writes}
     assert expected == renamed.fingerprint().to_json()
+
+
+def test_two_versions_of_a_family_agree_on_what_a_conflict_is() -> None:
+    """Else it would depend on who spoke first which of the rules holds."""
+
+    class Rate1(Payload, key="signals", family="registration-rate"):
+        cents: int
+
+    class Rate2(Payload, key="signals", family="registration-rate", version=2, on_conflict="stop"):
+        cents: int
+
+    @suggestor
+    def old(ticket: Fact[Ticket]) -> Rate1:
+        return Rate1(cents=1)
+
+    @suggestor
+    def new(ticket: Fact[Ticket]) -> Rate2:
+        return Rate2(cents=1)
+
+    with pytest.raises(RegistrationError) as caught:
+        Engine([old, new])
+
+    expected = "suggestor 'new': it writes Rate2 (version 2 of 'registration-rate'), suggestor 'old' writes version 1, "
+    expected += "and they treat conflicts differently (on_conflict='stop', on_conflict='contest'). "
+    assert expected + "Give both the same on_conflict and join" == str(caught.value)
+
+
+async def _later(view: View) -> Any:
+    return None
+
+
+@pytest.mark.parametrize("make", [invariant(reads=[Ticket]), goal(reads=[Ticket])])
+def test_what_is_asked_inside_a_commit_is_a_plain_function(make: Any) -> None:
+    with pytest.raises(InvalidOption, match="Leave out `async`"):
+        make(_later)

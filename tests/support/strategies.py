@@ -7,7 +7,7 @@ suggestor does depends on its view alone, by a hash, so a world is deterministic
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any, Self
 
@@ -158,6 +158,16 @@ def engine_of(world: World, lookahead: int | None = None, pauses: Iterable[int] 
     for place, member in enumerate(world.members):
         engine.register(_suggestor_of(place, member, ticks))
     return engine
+
+
+def impure(engine: Engine) -> Engine:
+    """Returns an engine whose suggestors are all journaled."""
+    variant = engine._variant(engine._executor, engine.lookahead)
+    variant._suggestors = {
+        name: replace(one, options=replace(one.options, pure=False), awaits=engine._suggestors[name].awaits)
+        for name, one in variant._suggestors.items()
+    }
+    return variant
 
 
 def _gates(world: World) -> list[Gate]:
