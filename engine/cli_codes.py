@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -15,6 +17,11 @@ from typer.core import TyperGroup
 
 from ..facts import Broken, BrokenEvent, InternalError, QuiesceError, StoreError
 from ..facts.fact import printable
+from ..facts.lease import Leased
+from ..facts.stores import Fenced, Stale
+from .commit import NotKept
+from .errors import ChangedSuggestors
+from .recorder import NotJournaled
 from .stop import AwaitingApproval, Cancelled, Converged, GoalsMet, Stop
 
 
@@ -26,16 +33,19 @@ class Code(IntEnum):
     MISUSE = 2
     AWAITING = 3
     FAILED = 4
+    BUSY = 5
     INTERRUPTED = 130
     CLOSED = 141
 
 
 MEANING = {
     Code.OK: "done: the run converged or met its goals; nothing was found",
-    Code.FOUND: "the run stopped otherwise (a budget, an invariant, a conflict); verify, diff or check found something",
+    Code.FOUND: "the run stopped otherwise (a budget, an invariant, a conflict); a command that checks or compares "
+    "found something; recover left a run to another process",
     Code.MISUSE: "usage or bad input: an unknown module, run, ref or cycle, a file that cannot be read",
     Code.AWAITING: "the run waits for approval",
-    Code.FAILED: "the log could not be kept, or an exception nobody expected",
+    Code.FAILED: "the log could not be kept or reached, or an exception nobody expected",
+    Code.BUSY: "another process is writing to the run or the file, and nothing was changed; try again",
     Code.INTERRUPTED: "interrupted by Ctrl-C; the log can be read, a run in it is cancelled",
     Code.CLOSED: "whoever read the output stopped reading",
 }
@@ -44,6 +54,14 @@ DEBUG = "--debug"
 """Asks for the traceback of an error; may stand anywhere on the line."""
 LONGEST_LINE = 1_000
 """Characters of an error that are shown."""
+
+_PASSWORD = re.compile(
+    r"(?P<start>\bpostgres(?:ql)?://[^\s:/@?#]*:)[^\s/?#]*(?=@)|(?P<word>\bpassword\s*=\s*)('[^']*'|[^\s&'\"]+)"
+)
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EROFS}
+"""What a disk says that takes no more."""
+_SQLITE_FULL = {10, 13}
+"""The same in SQLite's numbers: SQLITE_IOERR, SQLITE_FULL."""
 
 # typer 0.20 and later bring their own click, earlier ones use the installed one; this is ClickException of either.
 _UsageProblem: type[Exception] = typer.BadParameter.__mro__[2]
@@ -75,10 +93,12 @@ class Commands(TyperGroup):
             code = super().main(words, *rest, **{**options, "standalone_mode": False})
         except Exception as error:  # noqa: BLE001  # the end of the program: it becomes a line and a code
             if DEBUG in given:
-                traceback.print_exc()
+                typer.echo(without_password(traceback.format_exc()), err=True, nl=False)
             code, line = explain(error)
             if line:
                 typer.echo(f"quiesce: {line}", err=True)
+            for more in differences(error):
+                typer.echo(f"  {more}", err=True)
         try:
             sys.stdout.flush()
         except BrokenPipeError:
@@ -114,6 +134,13 @@ def explain(error: Exception) -> tuple[Code, str]:
         return Code.CLOSED, ""
     if isinstance(error, Interrupted):
         return Code.INTERRUPTED, one_line(str(error))
+    if isinstance(error, ChangedSuggestors):
+        return Code.MISUSE, one_line(
+            f"run {error.run} was made with other suggestors or gates than these. Nothing was changed; "
+            f"--accept-changes goes on all the same. The differences:"
+        )
+    if _is_busy(error):
+        return Code.BUSY, one_line(str(error))
     if isinstance(error, InternalError) or _is_not_kept(error):
         return Code.FAILED, one_line(str(error))
     if isinstance(error, (Broken, BrokenEvent)):
@@ -123,6 +150,16 @@ def explain(error: Exception) -> tuple[Code, str]:
     if isinstance(error, OSError) and error.filename is not None:
         return Code.MISUSE, one_line(f"{error.filename}: {error.strerror}")
     return Code.FAILED, one_line(f"{raised(error)}. A bug in the engine's own code or in quiesce; --debug tells more")
+
+
+def differences(error: Exception) -> list[str]:
+    """Returns what an error lists besides its line: how an engine differs from that of a run."""
+    return [one_line(change) for change in error.changes] if isinstance(error, ChangedSuggestors) else []
+
+
+def problem_of(error: Exception) -> str:
+    """Returns an error as one line with all that it lists."""
+    return " ".join([explain(error)[1], "; ".join(differences(error))]).rstrip()
 
 
 def code_of(stop: Stop) -> Code:
@@ -146,13 +183,34 @@ def raised(error: BaseException) -> str:
 
 def one_line(text: str) -> str:
     """Returns a text as one line in which nothing can steer a terminal."""
-    line = printable(" ".join(text.split()))
+    line = printable(" ".join(without_password(text).split()))
     return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 1]}…"
 
 
+def without_password(text: str) -> str:
+    """Returns a text in which no url and no setting of a database shows its password."""
+    return _PASSWORD.sub(lambda found: f"{found['start'] or found['word']}***", text)
+
+
 def _is_not_kept(error: Exception) -> bool:
-    """Tells a store that failed while it was written from one that cannot be read."""
-    return isinstance(error, StoreError) and hasattr(error, "events")
+    """Tells what failed in the disk or the server behind a log from what was asked wrongly."""
+    cause = error.__cause__
+    if isinstance(cause, OSError) and cause.errno in _FULL:
+        return True
+    if not isinstance(error, StoreError):
+        return False
+    is_disk = getattr(cause, "sqlite_errorcode", 0) & 0xFF in _SQLITE_FULL
+    is_server = hasattr(error, "sqlstate")  # ServerError, whose module needs psycopg
+    return is_disk or is_server or isinstance(error, (NotKept, NotJournaled))
+
+
+def _is_busy(error: Exception) -> bool:
+    """Tells whether another process has what is needed and will give it back, and nothing was written yet."""
+    from ..facts.stores.sqlite_errors import Locked
+
+    if getattr(error, "seq", None) == 0 and isinstance(error.__cause__, StoreError):  # not one event of a run was kept
+        error = error.__cause__
+    return isinstance(error, (Fenced, Leased, Locked, Stale)) or isinstance(error.__cause__, BlockingIOError)
 
 
 def _usage_hint(error: Exception) -> str:

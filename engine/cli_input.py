@@ -33,11 +33,11 @@ class Input:
     """By the number of the line, from 1."""
 
 
-def read_input(path: str) -> Input:
+def read_input(path: str, *, strict: bool = False) -> Input:
     """Returns what a file of JSON lines says; "-" is standard input.
 
     Raises:
-        Misuse: the file cannot be read.
+        Misuse: the file cannot be read; with `strict`, a line is no fact.
     """
     found = Input()
     with _open(path) as lines:
@@ -48,6 +48,11 @@ def read_input(path: str) -> Input:
                 fact = admit_line(found.context, number, text)
                 if isinstance(fact.payload, Malformed):
                     found.malformed[number] = fact
+    for number, fact in found.malformed.items() if strict else ():
+        raise Misuse(
+            f"{len(found.malformed):,} of {found.lines:,} input lines malformed, and --strict was said: nothing was "
+            f"run. The first is line {number}: {fact.payload.reason.removeprefix(f'line {number}: ')}"
+        )
     return found
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..facts import Change, Context, Diff, Fact, FactLog, LogError, Opaque, Payload, RunId, Verification, Why
 from ..facts.canonical import payload_bytes
+from ..facts.tombstone import Tombstone
 from ..facts.trail import Parked
 from .result import Result
 from .stop import describe, stop_to_json
@@ -42,6 +43,17 @@ def payload_data(payload: Payload | Opaque | None) -> Any:
     return data
 
 
+def redacted_data(payload: Payload | Opaque | None) -> dict[str, str] | None:
+    """Returns why a payload was redacted, by whom and when; None where it was not, or nobody has said so."""
+    if not isinstance(payload, Opaque) or not payload.tombstone:
+        return None
+    try:
+        found = Tombstone.read(payload.tombstone)
+    except ValueError:
+        return None
+    return {"reason": found.reason, "by": found.by, "at": found.at}
+
+
 def in_order(context: Context) -> list[Fact[Any]]:
     """Returns the facts by family, families by their first cycle and name: an order that no timing changes."""
     families: dict[str, list[Fact[Any]]] = {}
@@ -56,7 +68,7 @@ def fact_data(fact: Fact[Any]) -> dict[str, Any]:
     return {
         "key": fact.key, "ref": fact.ref, "family": fact.family, "id": fact.id, "version": fact.version,
         "payload": payload_data(fact.payload), "by": fact.by, "cycle": fact.cycle, "confidence": fact.confidence,
-        "because": list(fact.because), "digest": fact.digest,
+        "because": list(fact.because), "digest": fact.digest, "redacted": redacted_data(fact.payload),
     }  # fmt: skip
 
 
@@ -73,6 +85,14 @@ def run_data(result: Result, lines: int, malformed: Sequence[int], log: str | No
         "facts": facts_data(in_order(result.context)),
         "gates": [gate_data(parked) for parked in result.gates.values()],
         "goals": {name: {"outcome": type(one).__name__.lower(), **asdict(one)} for name, one in result.goals.items()},
+    }  # fmt: skip
+
+
+def end_data(result: Result) -> dict[str, Any]:
+    """Returns how a run ended as JSON data, without its facts."""
+    return {
+        "stop": stop_to_json(result.stop), "why": describe(result.stop), "cycles": result.cycles,
+        "facts": len(result.context),
     }  # fmt: skip
 
 
@@ -98,7 +118,8 @@ def why_data(run: str, why: Why) -> dict[str, Any]:
 def diff_data(found: Diff) -> dict[str, Any]:
     """Returns the difference between two runs as JSON data."""
     return {
-        "left": found.left, "right": found.right, "same": not found, "cycle": found.cycle,
+        "left": found.left, "right": found.right, "left_at": found.left_at, "right_at": found.right_at,
+        "same": not found, "cycle": found.cycle,
         "only_left": facts_data(found.only_left), "only_right": facts_data(found.only_right),
         "changed": [_change_data(change) for change in found.changed],
         "stops": [dict(stop) if stop is not None else None for stop in found.stops],

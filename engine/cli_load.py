@@ -1,15 +1,15 @@
-"""Finds what a command names: an engine in a module or a file, modules with payload classes, a log."""
+"""Finds what a command names: an engine in a module or a file, modules with payload classes, a fact, a time."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
 import os
-import shlex
+import re
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from datetime import datetime
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
 from difflib import get_close_matches
 from inspect import iscoroutine
 from itertools import islice
@@ -19,11 +19,16 @@ from typing import Any
 
 from ..facts import Context, FactError, FactLog, Payload, Why
 from ..facts.family import find_family
+from ..facts.projection import Projection
 from .cli_codes import Misuse, raised
 from .engine import Engine
+from .goal import Goal
 
 MANY_FACTS = 20_000
 """Among so many facts a ref is looked for that resembles a wrong one."""
+
+_AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
+_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 
 def load_engine(target: str) -> Engine:
@@ -46,6 +51,11 @@ def load_engine(target: str) -> Engine:
     if not callable(found):
         raise Misuse(f"{target!r} is a {type(found).__name__}, not an Engine or a function that makes one")
     return _call(found, target)
+
+
+def load_goals(target: str) -> list[Goal]:
+    """Returns the goals that stand in the module of an engine: a run that had some can go on with them."""
+    return [value for value in vars(load_module(target.rpartition(":")[0])).values() if isinstance(value, Goal)]
 
 
 def load_module(place: str) -> ModuleType:
@@ -72,39 +82,21 @@ def load_module(place: str) -> ModuleType:
         raise Misuse(f"module {place!r} cannot be imported: it raised {raised(error)}") from error
 
 
-def load_modules(places: Sequence[str] | None) -> None:
+def load_modules(places: Sequence[str] | None) -> list[ModuleType]:
     """Imports the modules whose payload classes a log or an input is to be read with."""
-    for place in places or ():
-        load_module(place)
+    return [load_module(place) for place in places or ()]
+
+
+def load_projections(places: Sequence[str] | None) -> list[Projection[Any]]:
+    """Imports modules and returns the projections that stand in them, by name."""
+    found = [value for module in load_modules(places) for value in vars(module).values()]
+    known = {value.name: value for value in found if isinstance(value, Projection)}
+    return [known[name] for name in sorted(known)]
 
 
 def find_families(names: Sequence[str] | None) -> list[type[Payload]]:
     """Returns the payload classes of families."""
     return [find_family(name).cls for name in names or ()]
-
-
-@contextmanager
-def open_log(path: str, *, to_write: bool = False) -> Iterator[FactLog]:
-    """Opens a log for the length of a block.
-
-    Raises:
-        Misuse: it is to be read and is not there, or has no place to be written.
-    """
-    if path != ":memory:" and not Path(path).exists():
-        if not to_write:
-            raise Misuse(f"no log at {path}. `quiesce run … --log {path}` writes one")
-        if not Path(path).parent.is_dir():
-            raise Misuse(f"log {path} has no place: there is no directory {Path(path).parent}")
-    elif path != ":memory:" and not Path(path).is_file():
-        raise Misuse(f"log {path} is no file. Give the name of one that ends in .jsonl")
-    with FactLog.open(path) as log:
-        yield log
-
-
-def refuse_input_as_log(input: str | None, log: str | None) -> None:
-    """Raises Misuse if a run would be written behind its own input."""
-    if input and log and Path(log).exists() and Path(input).exists() and Path(log).samefile(input):
-        raise Misuse(f"{log} is both the input and the log. Give the log a file of its own")
 
 
 def explain_fact(context: Context, run: str, ref: str) -> Why:
@@ -122,15 +114,6 @@ def explain_fact(context: Context, run: str, ref: str) -> Why:
         raise Misuse(f"run {run} has no fact {ref!r}. {hint}") from error
 
 
-def replay_command(run: str, log: str | None, target: str, imports: Sequence[str] | None) -> str:
-    """Returns the command that shows a run again; an empty text for a run that is not kept."""
-    if not log:
-        return ""
-    places = dict.fromkeys([target.rpartition(":")[0], *(imports or ())])
-    words = ["quiesce", "replay", run, "--log", log, *(word for place in places for word in ("--import", place))]
-    return shlex.join(words)
-
-
 def tell_interrupted(log: FactLog, run: str, again: str) -> str:
     """Returns what became of a run during which somebody pressed Ctrl-C."""
     if run not in log:
@@ -139,12 +122,31 @@ def tell_interrupted(log: FactLog, run: str, again: str) -> str:
     return f"interrupted: run {run} {state}. What it has: {again}" if again else f"interrupted: run {run} {state}"
 
 
-def read_time(text: str | None) -> datetime | None:
-    """Returns the time that was given."""
+def read_time(text: str | None, option: str = "--started") -> datetime | None:
+    """Returns the time that was given.
+
+    Raises:
+        Misuse: it is none.
+    """
     try:
         return datetime.fromisoformat(text) if text is not None else None
     except ValueError as error:
-        raise Misuse(f"--started {text!r} is no time. Write it like 2025-01-31T09:30:00+00:00") from error
+        raise Misuse(f"{option} {text!r} is no time. Write it like 2025-01-31T09:30:00+00:00") from error
+
+
+def read_age(text: str | None) -> timedelta | None:
+    """Returns the length of time that was given, as in 90d, 12h, 30m or 45s.
+
+    Raises:
+        Misuse: it is none.
+    """
+    if text is None:
+        return None
+    match = _AGE.fullmatch(text.strip())
+    with suppress(OverflowError):  # told below: more than Python counts is no length of time either
+        if match is not None:
+            return timedelta(seconds=float(match[1]) * _SECONDS[match[2]])
+    raise Misuse(f"--age {text!r} is no length of time. Write it like 90d, 12h, 30m or 45s")
 
 
 def split_names(given: Sequence[str] | None) -> set[str] | None:

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
 from ..facts import Context, Diff, Fact, Malformed, Opaque, Verification, Why
 from ..facts.fact import printable
+from ..facts.show import show_value
 from ..facts.trail import Parked
-from .cli_json import in_order
+from .cli_codes import without_password
+from .cli_hints import Hints
+from .cli_json import in_order, redacted_data
 from .goal import Met, Outcome
 from .result import Result
 from .stop import AwaitingApproval, Converged, GoalsMet, Stop, describe, stop_from_json
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 PIPED_WIDTH = 10_000
 """Columns of output that goes into a file or a pipe: nothing is cut off there."""
-LONG_RUN = 5_000
-"""Events whose check is worth a bar."""
 LONGEST_PAYLOAD = 200
 """Characters of a payload that are shown."""
 
@@ -64,7 +62,7 @@ def shown(payload: object) -> str:
     if payload is None:
         return "(nothing that could be written)"
     if isinstance(payload, Opaque):
-        text = payload.raw.decode(errors="backslashreplace") if payload.raw else "(redacted)"
+        text = payload.raw.decode(errors="backslashreplace") if payload.raw else f"({_gone(payload)})"
     else:
         fields: Iterable[tuple[str | None, Any]] = getattr(payload, "__repr_args__", lambda: [(None, payload)])()
         text = ", ".join(f"{name}={_value(value)}" if name else _value(value) for name, value in fields)
@@ -74,11 +72,11 @@ def shown(payload: object) -> str:
 
 def show_facts(screen: Screen, facts: Sequence[Fact[Any]], rows: int) -> None:
     """Writes facts as a table; of more than `rows` only the first, and how many are left (0: all)."""
-    table = _table("key", "ref", "payload", "by", ">cycle", ">conf")
+    table = new_table("key", "ref", "payload", "by", ">cycle", ">conf")
     for fact in facts[: rows or None]:
         style = "red" if fact.key in _ENGINE else "dim" if fact.by == "input" else ""
         table.add_row(
-            Text(printable(fact.key), "dim"), _cut(printable(fact.ref), "bold"), _cut(shown(fact.payload)),
+            Text(printable(fact.key), "dim"), cut(printable(fact.ref), "bold"), cut(shown(fact.payload)),
             Text(printable(fact.by), style), str(fact.cycle), f"{fact.confidence:g}",
         )  # fmt: skip
     if facts:
@@ -87,7 +85,7 @@ def show_facts(screen: Screen, facts: Sequence[Fact[Any]], rows: int) -> None:
         screen.row((f"… and {_count(len(facts) - rows, 'more fact')}; --rows 0 shows all of them", "dim"))
 
 
-def show_result(screen: Screen, result: Result, rows: int, again: str) -> None:
+def show_result(screen: Screen, result: Result, rows: int, hints: Hints) -> None:
     """Writes the end of a run: what is known, what is open, why it ended, and how to see it again."""
     show_facts(screen, in_order(result.context), rows)
     if result.gates:
@@ -96,14 +94,16 @@ def show_result(screen: Screen, result: Result, rows: int, again: str) -> None:
     screen.whole(
         "run ", (printable(result.run_id), "bold"), "  ", (printable(describe(result.stop)), stop_style(result.stop))
     )
-    if isinstance(result.stop, AwaitingApproval):
+    again = hints.replay(result.run_id)
+    if isinstance(result.stop, AwaitingApproval) and again:
         gate = result.stop.gates[0]
-        screen.whole(
-            (f"decide it: engine.resume(run, [Approve({gate!r}, by=…)], log=log), or Reject(…, reason=…)", "dim")
-        )
-    screen.whole(("replay it: ", "dim"), again) if again else screen.whole(
-        ("not kept: --log FILE.jsonl keeps a run", "dim")
-    )
+        screen.whole(("approve it: ", "dim"), hints.decide("approve", result.run_id, gate))
+        screen.whole(("reject it: ", "dim"), hints.decide("reject", result.run_id, gate))
+    if again:
+        screen.whole(("replay it: ", "dim"), again)
+    else:
+        lost = ", and nobody can decide in another process" if isinstance(result.stop, AwaitingApproval) else ""
+        screen.whole((f"not kept{lost}: --log FILE.db keeps a run", "dim"))
 
 
 def show_replay(screen: Screen, run: str, context: Context, stop: Mapping[str, Any] | None, rows: int) -> None:
@@ -141,27 +141,15 @@ def show_findings(screen: Screen, findings: Sequence[Finding], suggestors: int) 
 
 def note(text: str) -> None:
     """Writes a line that is no error to stderr."""
-    Screen("stderr").whole(f"quiesce: {printable(text)}")
-
-
-@contextmanager
-def progress(label: str, total: int) -> Iterator[Callable[[int], None] | None]:
-    """Gives a function that moves a bar on stderr; None where nobody would see it, or it would be over at once."""
-    screen = Screen("stderr")
-    if total < LONG_RUN or not screen.is_terminal:
-        yield None
-        return
-    with Progress(console=screen, transient=True) as bars:
-        task = bars.add_task(printable(label), total=total)
-        yield lambda done: bars.update(task, completed=done)
+    Screen("stderr").whole(f"quiesce: {printable(without_password(text))}")
 
 
 def show_gates(screen: Screen, gates: Mapping[str, Parked]) -> None:
     """Writes what waits for a person."""
-    table = _table("gate", "ref", "payload", "by", ">conf", "expires")
+    table = new_table("gate", "ref", "payload", "by", ">conf", "expires")
     for parked in gates.values():
         table.add_row(
-            Text(printable(parked.gate), "yellow"), _cut(printable(parked.ref), "bold"), _cut(shown(parked.payload)),
+            Text(printable(parked.gate), "yellow"), cut(printable(parked.ref), "bold"), cut(shown(parked.payload)),
             printable(parked.by), f"{parked.confidence:g}", printable(parked.expires or "never"),
         )  # fmt: skip
     screen.print(table)
@@ -194,7 +182,7 @@ def stop_style(stop: Stop) -> str:
 
 def show_runs(screen: Screen, runs: Sequence[Mapping[str, Any]]) -> None:
     """Writes the runs of a log: when each began, what it came to, why it ended."""
-    table = _table("run", "started", ">events", ">facts", "stop")
+    table = new_table("run", "started", ">events", ">facts", "stop")
     for one in runs:
         stop = Text(f"damaged: {printable(one['fault'])}", "red") if one["fault"] else stop_text(one["stop"])
         started = (one["started"] or "")[:19].replace("T", " ")
@@ -215,8 +203,7 @@ def show_verification(screen: Screen, found: Verification, log: str) -> None:
         return
     intact = "nothing before it can be used"
     if found.cycle is not None:
-        command = shlex.join(["quiesce", "replay", found.run, "--log", log, "--at", str(found.cycle)])
-        intact = f"cycles up to {found.cycle} are intact: {command}"
+        intact = f"cycles up to {found.cycle} are intact: {Hints(log).replay(found.run, found.cycle)}"
     screen.whole(
         ("wrong  ", "red"), (printable(found.run), "bold"),
         printable(f"  event {found.fault.event} {found.fault.problem}; {intact}"),
@@ -240,12 +227,14 @@ def show_why(screen: Screen, why: Why) -> None:
 
 def show_diff(screen: Screen, found: Diff) -> None:
     """Writes the difference between two runs, in the manner of diff."""
+    left, right = _point(found.left, found.left_at), _point(found.right, found.right_at)
     if not found:
-        screen.row(printable(f"{found.left} and {found.right} know the same and stopped alike"))
+        alike = " and stopped alike" if found.left_at is None and found.right_at is None else ""
+        screen.row(f"{left} and {right} know the same{alike}")
         return
     where = "" if found.cycle is None else f"  first difference in cycle {found.cycle}"
-    screen.row((f"--- {printable(found.left)}", "red"))
-    screen.row((f"+++ {printable(found.right)}", "green"), (where, "dim"))
+    screen.row((f"--- {left}", "red"))
+    screen.row((f"+++ {right}", "green"), (where, "dim"))
     for mark, style, facts in (("-", "red", found.only_left), ("+", "green", found.only_right)):
         for fact in facts:
             screen.row((f"{mark} {printable(fact.ref)}", style), *_said(fact))
@@ -257,6 +246,16 @@ def show_diff(screen: Screen, found: Diff) -> None:
         screen.row(
             ("~ stop  ", "yellow"), stop_text(found.stops[0]).plain, (" → ", "dim"), stop_text(found.stops[1]).plain
         )
+
+
+def _gone(payload: Opaque) -> str:
+    """Returns what stands in the place of a payload that was redacted."""
+    known = redacted_data(payload)
+    return "redacted" if known is None else f"redacted by {known['by']} at {known['at']}: {known['reason']}"
+
+
+def _point(run: str, at: int | None) -> str:
+    return printable(run) if at is None else f"{printable(run)} at the end of cycle {at}"
 
 
 def _count(number: int, what: str) -> str:
@@ -288,7 +287,7 @@ def _field(fact: Fact[Any], name: str) -> str:
     return printable(", ".join(value) or "nothing" if name == "because" else value)
 
 
-def _table(*columns: str) -> Table:
+def new_table(*columns: str) -> Table:
     """Returns an empty table; ">" before a name aligns its column to the right, payloads and refs give way first."""
     table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0), pad_edge=False)
     for name in columns:
@@ -298,10 +297,10 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _cut(text: str, style: str = "") -> Text:
+def cut(text: str, style: str = "") -> Text:
     """Returns a cell that is cut off where its column ends: the column may shrink, its text does not wrap."""
     return Text(text, style, no_wrap=True, overflow="ellipsis")
 
 
 def _value(value: Any) -> str:
-    return repr(value[:LONGEST_PAYLOAD]) if isinstance(value, (str, bytes)) else repr(value)
+    return repr(value[:LONGEST_PAYLOAD]) if isinstance(value, (str, bytes)) else show_value(value)

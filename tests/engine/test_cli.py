@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from quiesce.engine.cli_show import shown
-from quiesce.facts import FactLog, Opaque, replay
+from quiesce.facts import FactLog, Opaque, Payload, replay
 from support import cli_orders
 from support.commands import ORDERS, quiesce, say
 
@@ -93,7 +93,7 @@ def test_run_reads_standard_input_and_counts_what_is_malformed() -> None:
     answer = quiesce("run", f"{ORDERS}:engine", "--input", "-", input=text)
 
     assert answer.lines[-4:] == [
-        "not kept: --log FILE.jsonl keeps a run",
+        "not kept: --log FILE.db keeps a run",
         "2 of 3 input lines malformed; kept as facts:",
         "  line 3  it is not UTF-8 from byte 0 on",
         "  line 4  text: Field required",
@@ -320,6 +320,24 @@ def test_what_an_unknown_payload_holds_cannot_either() -> None:
     payloads = [Opaque(family="cli-unheard-of", key="seeds", version=1, raw=text) for text in texts]
 
     assert [shown(payload) for payload in payloads] == [r'{"text":"\x9b2J\u202e"}', r"\xff", "(redacted)"]
+
+
+class Basket(Payload, key="signals", family="cli-basket"):
+    items: set[str]
+    shelves: tuple[frozenset[int], ...]
+    places: dict[str, set[str]]
+
+
+def test_sets_are_shown_in_order() -> None:
+    """However deep they stand, and in every process: Python's own order of texts differs from one to the next."""
+    items = set("zyxwvutsrqponmlkjihgfedcba")
+    basket = Basket(items=items, shelves=(frozenset({2, 1}),), places={"n": {"q", "p"}})
+    letters = ", ".join(repr(letter) for letter in sorted(items))
+
+    assert shown(basket).startswith(f"items={{{letters[:100]}")
+    assert shown(Basket(items=set(), shelves=basket.shelves, places=basket.places)) == (
+        "items={}, shelves=({1, 2},), places={'n': {'p', 'q'}}"
+    )
 
 
 def test_graph_is_drawn_in_three_notations() -> None:

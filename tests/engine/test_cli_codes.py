@@ -146,7 +146,7 @@ def test_an_engine_is_found_in_a_file_and_in_the_current_directory() -> None:
     [
         (["--input", "nowhere.jsonl"], "input nowhere.jsonl cannot be read: No such file or directory"),
         (["--input", "."], "input . cannot be read: Is a directory"),
-        (["--log", "."], "log . is no file. Give the name of one that ends in .jsonl"),
+        (["--log", "."], "log . is no file. Give the name of one that ends in .db or .jsonl"),
         (["--log", "no/where.jsonl"], "log no/where.jsonl has no place: there is no directory no"),
         (
             ["--log", "facts.jsonl", "--input", "./facts.jsonl"],
