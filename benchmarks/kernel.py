@@ -14,6 +14,7 @@ import peers
 import report
 import work
 from measure import Row, Section, measure
+from work_durable import appends, durable, growth_on_disk, recovery
 from work_growth import growth
 from work_import import imports
 from work_lanes import lanes
@@ -37,6 +38,10 @@ SECTIONS: dict[str, Prepare] = {
     "growth": lambda _folder: growth(),
     "lanes": _plain(lanes),
     "replay": replays,
+    "durable": durable,
+    "append": appends,
+    "bytes": growth_on_disk,
+    "recovery": recovery,
     "import": _plain(imports),
     "size": sizes,
 }

@@ -6,6 +6,7 @@ what a peer keeps in memory does not slow down the kernel, nor the other way rou
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
@@ -13,11 +14,14 @@ from contextlib import ExitStack
 from importlib import import_module
 from itertools import count
 from operator import add
+from pathlib import Path
+from tempfile import mkdtemp
 from time import perf_counter
 from typing import Annotated, Any, TypedDict
 
 import anyio
-from measure import Case, Sample, timed
+import anyio.to_thread
+from measure import Case, Sample, Target, timed
 from shape import EDGES, LANE_STAGES, LANES, SEEDS, STAGES, WIDTH, seconds
 
 Work = Callable[[], Awaitable[object]]
@@ -28,6 +32,10 @@ QUOTED = {
     "fan": Case("Converge (Rust), one after the other", quoted=0.32),
     "map": Case("Converge (Rust)", quoted=359.0),
 }
+
+
+TARGETS = {"durable": Target(10, on="ratio", kind="at least")}
+"""What peers have to take at least, compared with the first line of a section."""
 
 
 def cases(section: str, until: ExitStack) -> list[Case]:
@@ -50,7 +58,7 @@ def _start(section: str, name: str, until: ExitStack) -> Case:
         asked.flush()
         return float(answered.readline())
 
-    return Case(name, sample)
+    return Case(name, sample, target=TARGETS.get(section))
 
 
 async def serve(section: str, name: str) -> None:
@@ -81,7 +89,7 @@ class Sums(TypedDict):
     said: Annotated[list[int], add]
 
 
-def _langgraph_chain(*, awaits: bool = False, keeps: bool = False) -> Work:
+def _langgraph_chain(*, awaits: bool = False, keeps: bool = False, saver: Any = None) -> Work:
     graph = import_module("langgraph.graph")
 
     def plain(state: Count) -> Any:
@@ -96,7 +104,14 @@ def _langgraph_chain(*, awaits: bool = False, keeps: bool = False) -> Work:
         builder.add_node(name, awaited if awaits else plain)
     for before, after in zip([graph.START, *names], [*names, graph.END], strict=True):
         builder.add_edge(before, after)
-    return _langgraph(builder, {"n": 0}, lambda state: state["n"] == STAGES, awaits=awaits, keeps=keeps)
+    return _langgraph(builder, {"n": 0}, lambda state: state["n"] == STAGES, awaits=awaits, keeps=keeps, saver=saver)
+
+
+def _langgraph_durable() -> Work:
+    folder = Path(mkdtemp(prefix="langgraph-"))
+    sqlite = import_module("langgraph.checkpoint.sqlite")
+    saver = sqlite.SqliteSaver(sqlite3.connect(folder / "log.sqlite", check_same_thread=False))
+    return _langgraph_chain(saver=saver)
 
 
 def _langgraph_fan(*, keeps: bool = False) -> Work:
@@ -141,18 +156,51 @@ def _langgraph_lanes() -> Work:
 
 
 def _langgraph(
-    builder: Any, given: dict[str, Any], is_right: Callable[[Any], bool], *, awaits: bool, keeps: bool = False
+    builder: Any,
+    given: dict[str, Any],
+    is_right: Callable[[Any], bool],
+    *,
+    awaits: bool,
+    keeps: bool = False,
+    saver: Any = None,
 ) -> Work:
-    saver = import_module("langgraph.checkpoint.memory").InMemorySaver if keeps else None
+    in_memory = import_module("langgraph.checkpoint.memory").InMemorySaver if keeps else None
     threads = count()
 
     async def run() -> None:
         # A saver of its own for each run, as Quiesce has a log of its own: what earlier runs left is not measured.
-        app = builder.compile(checkpointer=saver()) if saver is not None else compiled
+        app = builder.compile(checkpointer=in_memory()) if in_memory is not None else compiled
         config = {"recursion_limit": 2 * STAGES, "configurable": {"thread_id": str(next(threads))}}
         _check(is_right(await app.ainvoke(given, config) if awaits else app.invoke(given, config)))
 
-    compiled = builder.compile()
+    compiled = builder.compile(checkpointer=saver) if saver is not None else builder.compile()
+    return run
+
+
+# --- DBOS ------------------------------------------------------------------------------------------------------------
+
+
+def _dbos_durable() -> Work:
+    dbos = import_module("dbos").DBOS
+    database = Path(mkdtemp(prefix="dbos-")) / "log.sqlite"
+    dbos(config={"name": "quiesce-bench", "system_database_url": f"sqlite:///{database}", "log_level": "ERROR"})
+
+    @dbos.step()  # type: ignore[untyped-decorator]  # of a module that is imported by name
+    def add_one(n: int) -> int:
+        return n + 1
+
+    @dbos.workflow()  # type: ignore[untyped-decorator]  # the same
+    def chain() -> int:
+        n = 0
+        for _ in range(STAGES):
+            n = add_one(n)
+        return n
+
+    dbos.launch()
+
+    async def run() -> None:
+        _check(await anyio.to_thread.run_sync(chain) == STAGES)
+
     return run
 
 
@@ -240,6 +288,10 @@ WORKS: dict[str, dict[str, Callable[[], Sample]]] = {
     },
     "map": {"CLIPS (C), inputs added in the time": _clips_map},
     "closure": {"CLIPS (C), inputs added in the time": _clips_closure},
+    "durable": {
+        "LangGraph, sync, SqliteSaver": lambda: timed(_langgraph_durable()),
+        "DBOS on SQLite": lambda: timed(_dbos_durable()),
+    },
     "lanes": {"LangGraph, async": lambda: timed(_langgraph_lanes())},
 }
 

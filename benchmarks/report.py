@@ -77,7 +77,7 @@ def to_json(report: Report, repetitions: int) -> str:
 
 def machine() -> str:
     """Returns in one line what it was measured on."""
-    names = {name: _version(name) for name in ("pydantic", "anyio", "langgraph", "pydantic-graph", "clipspy")}
+    names = {name: _version(name) for name in ("pydantic", "anyio", "langgraph", "dbos", "pydantic-graph", "clipspy")}
     versions = ", ".join(f"{name} {found}" for name, found in names.items() if found)
     day = datetime.now(UTC).date().isoformat()
     python = f"{platform.python_implementation()} {platform.python_version()}"
