@@ -15,8 +15,8 @@ export PYTHON_ONLY := $(if $(filter command line,$(origin PYTHON)),yes)
 
 BIN := .venv/bin
 CODE := $(wildcard facts engine suggestors tests examples benchmarks)
-# What several tests import: tests/support and tests/contracts.
-SHARED := $(foreach folder,support contracts,$(if $(wildcard tests/$(folder)/*.py),$(folder)))
+# What several tests import.
+SHARED := $(foreach folder,support,$(if $(wildcard tests/$(folder)/*.py),$(folder)))
 TYPED := build/typing/quiesce $(SHARED:%=build/typing/%) tests $(foreach folder,examples benchmarks,$(if $(wildcard $(folder)/*.py),$(folder)))
 
 # A .venv that was copied from another checkout, or whose Python is gone, is set up anew.

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import Phase, settings
 
 # Assertions in what tests share explain themselves as those in tests do.
-pytest.register_assert_rewrite("contracts", "support")
+pytest.register_assert_rewrite("support")
+pytest_plugins = ["support.postgres"]
 
 # No deadlines: how long a case takes says more about the machine than about the code.
 settings.register_profile("dev", deadline=None)

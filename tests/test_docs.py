@@ -116,10 +116,11 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
     assert set() == set(PAGES[1:]) - linked
 
 
-def test_the_exit_codes_are_told_as_the_command_line_tells_them() -> None:
-    """The table in docs/replaying.md is that of `quiesce --help`."""
-    page = (ROOT / "docs" / "replaying.md").read_text()
-    table = page.split("### Exit codes")[1].split("\n## ")[0]
+@pytest.mark.parametrize("name", ["replaying.md", "operating.md"])
+def test_the_exit_codes_are_told_as_the_command_line_tells_them(name: str) -> None:
+    """The table on a page is that of `quiesce --help`."""
+    page = (ROOT / "docs" / name).read_text()
+    table = page.split("# Exit codes")[1].split("\n## ")[0]
 
     assert [(str(code.value), text) for code, text in MEANING.items()] == re.findall(
         r"^\| (\d+) \| (.+) \|$", table, re.MULTILINE

@@ -16,13 +16,28 @@ import quiesce.facts
 from quiesce.engine import cli_codes
 from quiesce.engine import errors as engine_errors
 from quiesce.engine.commit import NotKept
+from quiesce.engine.journal import BrokenEntry
+from quiesce.engine.recorder import NotJournaled, Unrecorded
 from quiesce.facts import QuiesceError
 from quiesce.facts import errors as facts_errors
 from quiesce.facts.event import RunStopped
+from quiesce.facts.folding import ProjectionOutdated
+from quiesce.facts.forget import Forgotten
+from quiesce.facts.lease import Leased, TakenOver
+from quiesce.facts.ledger import ProjectionBehind
 from quiesce.facts.log import UnknownRun
 from quiesce.facts.merkle import ProofError
+from quiesce.facts.projection import FoldFailed, ProjectionError
 from quiesce.facts.read_event import BrokenEvent, UnknownFormat
-from quiesce.facts.stores import Broken, Fenced
+from quiesce.facts.redact import NotHere
+from quiesce.facts.seal import BrokenNote
+from quiesce.facts.snapshot import BrokenSnapshot, CutOff
+from quiesce.facts.standing import BrokenProjection
+from quiesce.facts.stores import Address, Broken, Fenced, Stale
+from quiesce.facts.stores.base import NewerFormat
+from quiesce.facts.stores.postgres import Lost
+from quiesce.facts.stores.postgres_link import ServerError
+from quiesce.facts.stores.sqlite_errors import Damaged, Locked
 from quiesce.facts.testing import NotAJoin
 
 
@@ -56,14 +71,37 @@ EXAMPLES: dict[type[QuiesceError], tuple[Any, ...]] = {
     BrokenEvent: ("r", 3, "is not JSON"),
     UnknownFormat: ("r", 3, 2),
     Broken: ("r", 3, "log.jsonl", "line 4"),
+    Damaged: ("log.db", "cannot be read", "malformed"),
+    Locked: ("log.db", 10.0),
+    Lost: ("r", 3, 1),
+    ServerError: ("postgresql://ana@db/facts", "the disk is full", "Make room", "53100"),
+    NewerFormat: ("log.db", 3, 2),
     Fenced: ("r", 3, 4),
+    Stale: (Address("lease", "r", ""),),
+    TakenOver: ("r", 1, "it was taken over by process 7"),
+    Leased: ("r", "process 7", 12.0),
+    BrokenNote: (Address("journal", "r", "ask/1"),),
+    BrokenSnapshot: ("r", "is cut short"),
+    CutOff: ("r", 7, "cycle 3 cannot be replayed"),
+    NotHere: ("r", "ticket:t1", "p"),
+    Forgotten: ("r", "p"),
+    BrokenEntry: ("ask", "it cannot be read"),
+    Unrecorded: ("ask", "1", "ask/1/ticket:t1"),
+    NotJournaled: ("r", {"ask/1": b"{}"}, "the disk is full"),
+    ProjectionError: ("load", "it reads nothing"),
+    FoldFailed: ("load", "r", 3, "plan:t1", "KeyError: 'x'"),
+    ProjectionOutdated: ("load", "1", "2"),
+    ProjectionBehind: ("load", "register it"),
+    BrokenProjection: ("load", "value of 'a'"),
     NotAJoin: ("Tags", "commutative", (1, 2), 3, 4),
     ProofError: ("inclusion proof", "it is cut short", "Ask again"),
     engine_errors.EngineError: ("anything",),
     engine_errors.RegistrationError: ("plan", "it reads nothing"),
     engine_errors.DuplicateName: ("plan", "a.plan", "b.plan"),
     engine_errors.Nonsense: ("plan", "a text"),
+    engine_errors.ChangedSuggestors: ("r", ("suggestor 'plan' is missing",)),
     engine_errors.UnknownPack: ("money", ("support",)),
+    engine_errors.UnknownSuggestor: ("plan", ("refund",)),
     engine_errors.GateError: ("g-1", "was already approved by ana"),
     engine_errors.InvalidOption: ("retries", -1, "a whole number from 0"),
     engine_errors.Unsettled: ("r", "was cancelled"),

@@ -17,7 +17,7 @@ HEAVY = {"matplotlib", "networkx", "numpy", "opentelemetry", "psycopg", "rich", 
 ASKED_FOR = {  # modules that are imported only by those who want what they bring
     "engine/cli*.py": {"rich", "typer"},
     "engine/otel.py": {"opentelemetry"},
-    "facts/stores/postgres.py": {"psycopg"},
+    "facts/stores/postgres*.py": {"psycopg"},
 }
 MODULES = sorted(path.relative_to(ROOT) for floor in BELOW for path in (ROOT / floor).rglob("*.py"))
 

@@ -136,8 +136,22 @@ def stored(event: Event) -> dict[str, bytes]:
     }
 
 
-def read(raw: bytes, payloads: Mapping[str, bytes], run: str = "r", seq: int = 3) -> Event:
-    return read_event(read_head(raw, run, seq), run, seq, payloads.get)
+def read(
+    raw: bytes,
+    payloads: Mapping[str, bytes],
+    run: str = "r",
+    seq: int = 3,
+    gone: Mapping[str, bytes] | None = None,
+) -> Event:
+    return read_event(read_head(raw, run, seq), run, seq, payloads.get, gone or {})
+
+
+TOLD = b'{"reason":"erased","by":"ana","at":"2026-01-01T00:00:00+00:00"}'
+
+
+def redacted(event: Event) -> dict[str, bytes]:
+    """Returns tombstones for all payloads of an event."""
+    return {part.sha256.hex(): TOLD for part in payloads_of(event) if part.sha256 is not None}
 
 
 # --- round trip -------------------------------------------------------------------------------------------------------
@@ -158,7 +172,7 @@ def test_an_event_reads_back_as_it_was_written(event: Event, run: RunId, seq: in
 def test_the_text_of_an_event_holds_no_payload(event: Event) -> None:
     """Only digests: a payload can be erased, and the text, which the chain covers, still stands."""
     raw = write_event(event, RUN, 3, None)
-    found = read(raw, {})
+    found = read(raw, {}, gone=redacted(event))
 
     assert raw == write_event(found, RUN, 3, None)
     assert {b""} >= {part.payload.raw for part in payloads_of(found) if isinstance(part.payload, Opaque)}
@@ -167,10 +181,11 @@ def test_the_text_of_an_event_holds_no_payload(event: Event) -> None:
 def test_a_long_lineage_that_facts_share_is_written_once() -> None:
     because = tuple(Ref(f"facts-note:{n}") for n in range(100))
     facts = [make_fact(Note(text=""), str(n), "x", 1, 1.0, because, b"\0" * 32) for n in range(50)]
-    raw = write_event(CycleCommitted(1, (), facts), RUN, 3, None)
+    event = CycleCommitted(1, (), facts)
+    raw = write_event(event, RUN, 3, None)
 
     assert 1 == raw.count(b'"facts-note:99"')
-    assert [because] * 50 == [fact.because for fact in payloads_of(read(raw, {}))]
+    assert [because] * 50 == [fact.because for fact in payloads_of(read(raw, {}, gone=redacted(event)))]
 
 
 # --- what is wrong is named -------------------------------------------------------------------------------------------
@@ -185,6 +200,7 @@ PRINT = SuggestorPrint("plan", "1", ("facts-note",), ("facts-answer",))
 REJECTED = rejection_of(LOST, True, "contested")
 EXAMPLES: list[Event] = [
     RunStarted(STARTED, 7, (PRINT,), {"a": 1}, Parent(RunId("p"), 2, "00")),
+    RunStarted(STARTED, 7, (PRINT,), {"a": 1}, Parent(RunId("p"), 2, "00"), {PRINT.name: "before"}),
     ContextCarried(
         1,
         (NOTE,),

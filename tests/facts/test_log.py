@@ -13,9 +13,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from quiesce.facts import (
+    BrokenEvent,
     Context,
     Fact,
     FactLog,
+    Fault,
     Fenced,
     ImmutableFact,
     LogError,
@@ -329,22 +331,60 @@ def test_a_sound_run_says_how_much_was_checked() -> None:
     assert found is found.unwrap()
 
 
-def test_a_payload_that_is_gone_is_told_and_everything_else_stands() -> None:
-    """Erased on request: the chain covers its digest only."""
-    digest = note_fact("a", "one").digest
+def log_without(digest: str, gone: dict[str, bytes]) -> FactLog:
+    """Returns the log of `written_log` without one payload."""
     store = MemoryStore()
-    kept = [
-        Record(one.raw, one.digest, {name: raw for name, raw in one.payloads.items() if name != digest})
-        for one in written_log().records("r")
-    ]
+    kept = []
+    for one in written_log().records("r"):
+        rest = {name: raw for name, raw in one.payloads.items() if name != digest}
+        kept.append(Record(one.raw, one.digest, rest, gone=gone if digest in one.payloads else {}))
     store.commit(Batch.of(RUN, 0, kept))
-    log = FactLog(store)
+    return FactLog(store)
+
+
+def test_a_payload_that_was_redacted_is_told_and_everything_else_stands() -> None:
+    """Erased on request: the chain covers its digest only."""
+    digest, told = note_fact("a", "one").digest, '{"reason":"erased","by":"ana","at":"2026-01-01"}'
+    log = log_without(digest, {digest: told.encode()})
     found, context = verify(log, "r"), replay(log, "r")
 
     assert (True, (digest,)) == (found.ok, found.gone)
-    assert "are sound, 1 payloads gone; stopped" in str(found)
-    assert [Opaque(family="facts-note", key="seeds", version=1, raw=b"")] == [context["seeds"][0].payload]
+    assert [("erased", "ana", "2026-01-01")] == [(one.reason, one.by, one.at) for one in found.tombstones]
+    assert "are sound, 1 payload redacted (1 for erased, by ana); stopped" in str(found)
+    opaque = Opaque(family="facts-note", key="seeds", version=1, raw=b"", tombstone=told)
+    assert [opaque] == [context["seeds"][0].payload]
     assert Note(text="two") == context.of(Note)["b"].payload
+
+
+def test_a_payload_that_is_missing_without_a_tombstone_is_damage() -> None:
+    """What nobody redacted has been lost."""
+    digest = note_fact("a", "one").digest
+    log = log_without(digest, {})
+    problem = f"is damaged: the payload of its facts[0] ({digest[:12]}…) is missing, and nobody redacted it"
+    with pytest.raises(BrokenEvent) as caught:
+        replay(log, "r")
+
+    assert (1, problem) == (caught.value.seq, caught.value.problem)
+    assert Fault(1, problem) == verify(log, "r").fault
+
+
+@pytest.mark.parametrize(
+    ("gone", "problem"),
+    [
+        (b"{}", "a tombstone cannot be read"),
+        (b'{"reason":1,"by":"ana","at":""}', "a tombstone does not say why, by whom and when, and nothing else"),
+        (b"\xff", "a tombstone cannot be read"),
+    ],
+)
+def test_a_tombstone_that_says_nothing_is_damage(gone: bytes, problem: str) -> None:
+    digest = note_fact("a", "one").digest
+    log = log_without(digest, {digest: gone})
+    fault = verify(log, "r").fault
+    with pytest.raises(BrokenEvent, match=problem):
+        replay(log, "r")
+
+    assert fault is not None
+    assert (1, True) == (fault.event, problem in fault.problem)
 
 
 # --- diff -------------------------------------------------------------------------------------------------------------
@@ -380,6 +420,42 @@ def test_a_diff_tells_what_only_one_knows_what_changed_and_where_it_began() -> N
         "~ facts-note:c because: facts-note:a → nothing",
         "~ stop: {'kind': 'converged', 'cycles': 1} → None",
     ]
+
+
+def test_two_points_of_one_run_differ_by_what_came_between() -> None:
+    """Stops belong to the ends of runs, so they are not compared."""
+    found = diff(written_log(), "r", "r", left_at=1, right_at=2)
+
+    assert ((), (None, None), 1, 2) == (found.only_left, found.stops, found.left_at, found.right_at)
+    assert [
+        "--- r at the end of cycle 1",
+        "+++ r at the end of cycle 2; first difference in cycle 2",
+        "+ facts-note:d Note(text='four') by answer in cycle 2",
+    ] == str(found).splitlines()
+
+
+@pytest.mark.parametrize("cycle", [0, 1, 2])
+def test_a_point_does_not_differ_from_itself(cycle: int) -> None:
+    found = diff(written_log(), "r", "r", left_at=cycle, right_at=cycle)
+
+    assert (False, f"r at the end of cycle {cycle} and r at the end of cycle {cycle} know the same") == (
+        bool(found),
+        str(found),
+    )
+
+
+def test_a_point_can_be_compared_with_an_end_and_with_another_log() -> None:
+    log, other = written_log(), written_log(run="s")
+    found = diff(log, "r", "s", left_at=0, right_log=other)
+
+    assert ["facts-note:c", "facts-note:d"] == [fact.ref for fact in found.only_right]
+    assert ["--- r at the end of cycle 0", "+++ s; first difference in cycle 1"] == str(found).splitlines()[:2]
+    assert not diff(log, "r", "s", left_at=2, right_log=other)
+
+
+def test_the_diff_of_a_cycle_that_is_not_there_says_so() -> None:
+    with pytest.raises(LogError, match="run r has no cycle 7; its last is 2"):
+        diff(written_log(), "r", "r", left_at=1, right_at=7)
 
 
 def test_the_diff_of_an_unknown_run_says_so() -> None:

@@ -7,12 +7,12 @@ import anyio
 
 from quiesce.engine import Approve, Engine, Gate, Reject, Violation, goal, invariant, propose, suggestor
 from quiesce.engine.testing import FakeClock, Turns
-from quiesce.facts import All, Context, Fact, FactLog, Payload, View, replay
+from quiesce.facts import All, Context, Fact, FactLog, Payload, View, check_proof, diff, projection, replay, why_not
 from quiesce.facts.testing import check_join
 
 __all__ = [
-    "All", "Approve", "FakeClock", "Gate", "Reject", "View", "Violation", "check_join", "goal", "invariant", "propose",
-    "replay", "timedelta",
+    "All", "Approve", "FakeClock", "Gate", "Reject", "View", "Violation", "check_join", "check_proof", "diff", "goal",
+    "invariant", "projection", "propose", "replay", "timedelta", "why_not",
 ]  # fmt: skip
 
 
