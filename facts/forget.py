@@ -60,12 +60,12 @@ def child_put(parent: RunId) -> Put:
     return Put(seal(child_of(parent), b""), stamp())
 
 
-def bind(log: FactLog, batch: Batch, parent: Parent) -> None:
+def bind(store: Store, batch: Batch, parent: Parent, points: Mapping[tuple[RunId, int], int | None]) -> None:
     """Ties the batch with which a run begins to its parent: nobody has forgotten that since it was found."""
     point = parent.run, parent.seq
-    if point in log._points:
-        batch.expects = {**batch.expects, EPOCH: log._points[point]}
-    if log.store.length(parent.run):
+    if point in points:
+        batch.expects = {**batch.expects, EPOCH: points[point]}
+    if store.length(parent.run):
         batch.puts = {**batch.puts, child_of(parent.run): child_put(parent.run)}
 
 
@@ -120,7 +120,7 @@ def check_lease(log: FactLog, run: RunId) -> int | None:
     if note is None:
         return None
     holder, now = Holder.read(run, unseal(address, note.value)), log.store.now()
-    if run not in log._leases and not holder.is_over(now, run):
+    if run not in log._held.by_run and not holder.is_over(now, run):
         raise Leased(run, holder.where, holder.until - now)
     return note.stamp
 

@@ -27,7 +27,7 @@ from .fact import RunId
 from .stores import Address, Fenced
 
 if TYPE_CHECKING:
-    from .log import FactLog
+    from .holding import Leases
 
 SECONDS = 30.0
 """How long a lease holds without being renewed; the default of `FactLog.open`."""
@@ -125,7 +125,7 @@ class Holder:
         if (machine, space) != (me["machine"], me["space"]) or not machine:
             return False  # elsewhere: only time can tell
         if (pid, begun) == (me["pid"], me["begun"]):
-            return not any(log._token == self.log and run in log._leases for log in list(_logs))
+            return not any(held.token == self.log and run in held.by_run for held in list(_held))
         return _begun(pid) != begun
 
 
@@ -181,22 +181,22 @@ def _begun(pid: int) -> str:
 
 # --- renewing -----------------------------------------------------------------------------------------------------
 
-_logs: WeakSet[FactLog] = WeakSet()
-"""Logs of this process that hold leases."""
+_held: WeakSet[Leases] = WeakSet()
+"""The leases of every log of this process."""
 _wake = threading.Event()
 _renewing = threading.Lock()
 """Held while leases are renewed, and while this process forks: no child inherits a log that its thread had locked."""
 _thread: threading.Thread | None = None
 
 
-def watch(log: FactLog) -> None:
+def watch(held: Leases) -> None:
     """Sees to it that a log's leases are renewed until it has none."""
     global _thread  # noqa: PLW0603  one thread for all logs of a process
-    _logs.add(log)
+    _held.add(held)
     if _thread is None or not _thread.is_alive():
         _thread = threading.Thread(target=_renew_all, name="quiesce-leases", daemon=True)
         _thread.start()
-    if log.lease_seconds < SECONDS:
+    if held.seconds < SECONDS:
         _wake.set()
 
 
@@ -208,21 +208,21 @@ def tell_not_renewed(lease: Lease, error: Exception) -> None:
 def _renew_all() -> None:
     while True:
         with _renewing:
-            pause = min([SECONDS / 3, *map(_renew, list(_logs))])
+            pause = min([SECONDS / 3, *map(_renew, list(_held))])
         _wake.wait(pause)
         _wake.clear()
 
 
-def _renew(log: FactLog) -> float:
+def _renew(held: Leases) -> float:
     """Renews the leases of a log, in a function of its own so that the thread does not keep the log alive."""
-    log.renew()
-    return log.lease_seconds / 3
+    held.renew()
+    return held.seconds / 3
 
 
 def _forget() -> None:
     """Leaves what a child process inherits to the process that it comes from: its thread, and its leases."""
-    global _thread, _wake, _logs
-    _thread, _wake, _logs = None, threading.Event(), WeakSet()
+    global _thread, _wake, _held
+    _thread, _wake, _held = None, threading.Event(), WeakSet()
     _renewing.release()
 
 

@@ -388,7 +388,8 @@ def rebase(log: FactLog, batch: Batch, families: Set[str] | None = None) -> None
 def ledger_of(log: FactLog) -> Ledger:
     """Returns the ledger of a log, also where no projection is registered."""
     log.flush()
-    return log._ledger if log._ledger is not None else Ledger(log.store, log._lock)
+    ledger = log._writer.ledger
+    return ledger if ledger is not None else Ledger(log.store, log._lock)
 
 
 def _set_aside(folding: Folding, error: LogError) -> None:

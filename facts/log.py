@@ -1,42 +1,33 @@
-"""Keeps the events of runs as a chain that can be checked, whatever the store behind it."""
+"""The log of runs: what users open, write to, read, learn from and forget in, whatever the store behind it."""
 
 from __future__ import annotations
 
-import json
-import secrets
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import chain
 from pathlib import Path
 from threading import RLock
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from . import forget
 from . import lease as leases
-from . import snapshot as snapshots
-from .bulk import building
-from .chain import Head, Written, write
 from .context import Context
 from .errors import LogError
 from .event import Event, Parent, RunStarted, RunStopped
-from .exported import read_runs, write_run
+from .exported import read_runs
 from .fact import RunId
-from .folding import families_of
+from .holding import Leases
 from .learned import ProjectionCheck, Values
-from .lease import Holder, Lease, Leased, TakenOver, stamp
-from .ledger import Ledger, ledger_of
+from .lease import Holder
+from .ledger import ledger_of
 from .payload import Payload
 from .projection import Projection
-from .read_event import read_event, read_head
+from .reader import Logged, Reader, Reading, UnknownRun
 from .record import Record
-from .seal import BrokenNote, seal, unseal
-from .snapshot import BrokenSnapshot, Snapshot
-from .stores import Address, Batch, Fenced, Put, Stale, Store
+from .seal import unseal
+from .snapshot import Snapshot
+from .stores import Address, Store
 from .stores.opening import Sync, open_store
+from .writer import Notes, Writer
 
 if TYPE_CHECKING:
     from .compact import Compaction
@@ -44,45 +35,9 @@ if TYPE_CHECKING:
     from .redact import Redaction
     from .retain import Retention
 
-NoteBody = bytes | Callable[[], bytes] | None
-"""What a note is to hold; a function gives it when a lazy store is read. None takes the note away."""
-Notes = Mapping[Address, NoteBody]
-Said = list[tuple[Event, Mapping[str, Any] | None]]
 V = TypeVar("V", bound=Payload)
-POINTS = 1_000
-"""How many runs may be about to begin from others at a time."""
 
-
-class UnknownRun(LogError):
-    """A log holds no run of this id."""
-
-    def __init__(self, run: str, known: Sequence[str]) -> None:
-        self.run, self.known = run, tuple(known)
-        more = ", …" if len(known) > 5 else ""
-        some = f"It holds {len(known)}: {', '.join(known[:5])}{more}" if known else "It is empty"
-        super().__init__(f"run {run!r} is not in this log. {some}")
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What a log has of a run, from some event on."""
-
-    snapshot: Snapshot | None
-    """What stands for the events before `start`, where they were compacted and asked for."""
-    start: int
-    """The number of the first record."""
-    records: Iterator[Record]
-
-
-@dataclass(frozen=True, slots=True)
-class Logged:
-    """An event as it stands in a log."""
-
-    run: RunId
-    seq: int
-    event: Event
-    digest: str
-    beside: Mapping[str, Any]
+__all__ = ["FactLog", "Logged", "Reading", "UnknownRun"]
 
 
 class FactLog:
@@ -97,15 +52,10 @@ class FactLog:
 
     def __init__(self, store: Store, *, lease: float = leases.SECONDS) -> None:
         self.store = store
-        self.lease_seconds = lease
-        self._heads: dict[RunId, Head] = {}
         self._lock = RLock()  # runs in several threads may share a log
-        self._put_off: dict[RunId, int] = {}  # how many events of each run a lazy store has not taken yet
-        self._waiting: list[tuple[RunId | None, Said, Notes]] = []
-        self._leases: dict[RunId, Lease] = {}
-        self._points: dict[tuple[RunId, int], int | None] = {}  # those found for runs that have not begun yet
-        self._token = secrets.token_hex(8)
-        self._ledger: Ledger | None = None
+        self._reader = Reader(store)
+        self._held = Leases(store, self._reader, self._lock, lease)
+        self._writer = Writer(store, self._reader, self._held, self._lock)
 
     @classmethod
     def open(
@@ -155,37 +105,17 @@ class FactLog:
             Fenced: somebody else has written to it, or has taken it over. Nothing was added.
         """
         with self._lock:
-            if seq is not None and self._length(run) != seq:
-                self._forget_head(run)  # a server that crashed may have lost what it acknowledged: look what is there
-                if (found := self._length(run)) != seq:
-                    raise self._find_taker(run) or Fenced(run, seq, found)
-            said: Said = [(event, None if place else beside) for place, event in enumerate(events)]
-            if self.store.lazy:
-                self._waiting.append((run, said, notes or {}))
-                self._put_off[run] = self._put_off.get(run, 0) + len(said)
-                return
-            self._write(run, self._sign(run, said), notes or {})
+            self._writer.append(run, events, beside, seq, notes or {})
 
     def keep(self, notes: Notes, *, run: RunId | None = None) -> None:
         """Keeps notes, all or none; if they are about a run that this log holds a lease on, only while it does."""
         with self._lock:
-            if self.store.lazy:
-                self._waiting.append((run, [], notes))
-                return
-            self._keep(run, notes)
+            self._writer.keep(run, notes)
 
     def flush(self) -> None:
         """Writes what a lazy store has put off; reading does it by itself."""
         with self._lock:
-            while self._waiting:
-                run, said, notes = self._waiting[0]
-                if run is not None and said:
-                    self._write(run, said, notes)
-                else:
-                    self._keep(run, notes)
-                del self._waiting[0]
-                if run is not None:
-                    self._put_off.pop(run, None)
+            self._writer.flush()
 
     def load(self, text: str | bytes) -> list[RunId]:
         """Takes in runs that `export` wrote and returns their ids.
@@ -193,34 +123,17 @@ class FactLog:
         Raises:
             LogError: the text is damaged or holds a run that is already here; nothing was taken in.
         """
-        self.flush()
-        data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
-        runs = read_runs(data)
-        present = [run for run in runs if self.store.length(run)]
-        if present:
-            raise LogError(f"run {present[0]} is already in this log. Nothing was taken in")
-        puts: dict[Address, Put | None] = {}
-        batch = Batch(puts=puts)
-        for run, exported in runs.items():
-            alone = FactLog(exported.as_store())
-            alone.check(run)
-            exported.add_to(batch, puts, stamp())
-            parent = alone.started(run).parent
-            if parent is not None and (parent.run in runs or self.store.length(parent.run)):
-                puts[forget.child_of(parent.run)] = forget.child_put(parent.run)
-            if alone.stopped(run) is None:
-                address = leases.address_of(run)
-                puts[address] = Put(seal(address, leases.unowned()), stamp())
-        batch.touches, batch.touch = families_of(batch.records), stamp()
+        runs = read_runs(text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text)
         with self._lock:
-            self._commit(batch, None)
+            self._writer.flush()
+            self._writer.take_in(runs)
         return list(runs)
 
     def close(self) -> None:
         """Closes the store behind it."""
         with self._lock:
-            self.flush()
-            self._leases.clear()
+            self._writer.flush()
+            self._held.by_run.clear()
             self.store.close()
 
     def __enter__(self) -> Self:
@@ -242,7 +155,7 @@ class FactLog:
             ProjectionError: another one goes by its name or has its values, here or in the log.
         """
         if projections:
-            self._ledger = ledger_of(self)
+            self._writer.ledger = ledger_of(self)
         for one in projections:
             ledger_of(self).register(one, progress)
 
@@ -291,51 +204,16 @@ class FactLog:
             Leased: another process is writing to it, or another task of this one.
         """
         with self._lock:
-            if self.store.lazy:
-                return
-            address = leases.address_of(run)
-            if run in self._leases:
-                raise Leased(run, "another task of this process", self.lease_seconds)
-            note = self.store.note(address)
-            epoch, expected = 1, None
-            if note is not None:
-                holder, now = Holder.read(run, unseal(address, note.value)), self.store.now()
-                if not holder.is_over(now, run):
-                    raise Leased(run, holder.where, holder.until - now)
-                epoch, expected = holder.epoch + 1, note.stamp
-            lease = Lease(run, epoch, stamp(), self.lease_seconds, self._token)
-            if self.store.length(run):
-                value = seal(address, lease.to_bytes(self.store.now()))
-                try:
-                    self.store.commit(Batch(expects={address: expected}, puts={address: Put(value, lease.stamp)}))
-                except Stale:  # somebody was faster: see who
-                    self.claim(run)
-                    return
-                lease.written = True
-            self._leases[run] = lease
-            leases.watch(self)
+            self._held.claim(run)
 
     def release(self, run: RunId) -> None:
         """Gives back the lease of a run that this process does not go on with, if it holds it."""
         with self._lock:
-            lease = self._leases.pop(run, None)
-            if lease is None or not lease.written:
-                return
-            try:
-                value = None if self.stopped(run) else Put(seal(lease.address, lease.to_bytes(0.0, over=True)), stamp())
-                self.store.commit(Batch(expects={lease.address: lease.stamp}, puts={lease.address: value}))
-            except (LogError, OSError) as error:  # it will be over by itself, and the caller may have worse to tell
-                leases.tell_not_renewed(lease, error)
+            self._held.release(run)
 
     def renew(self) -> None:
-        """Renews the leases that this log holds and that are a third over; a background thread calls it."""
-        with self._lock:
-            for lease in list(self._leases.values()):
-                if lease.written and lease.is_due():
-                    try:
-                        self._renew(lease)
-                    except (LogError, OSError) as error:  # the next append meets it too, and has somebody to tell
-                        leases.tell_not_renewed(lease, error)
+        """Renews the leases that this log holds and that are a third over; a background thread does so by itself."""
+        self._held.renew()
 
     def unfinished(self) -> list[RunId]:
         """Returns the runs that have begun and not stopped, in the order in which they began.
@@ -344,23 +222,21 @@ class FactLog:
         """
         self.flush()
         if self.store.lazy:
-            return [run for run in self.store.runs() if self.stopped(run) is None]
+            return [run for run in self.store.runs() if self._reader.stopped(run) is None]
         held = {address.owner for address, _ in self.store.notes(leases.SPACE)}
         return [run for run in self.store.runs() if run in held and self._goes_on(run)] if held else []
 
     def _goes_on(self, run: RunId) -> bool:
         """Tells whether a run that has a lease has not stopped: one that was about to be resumed has."""
         try:
-            return self.stopped(run) is None
+            return self._reader.stopped(run) is None
         except LogError:
             return True  # whoever goes on with it is told what is wrong
 
     def holder(self, run: RunId | str) -> Holder | None:
         """Returns who holds a run that has begun and not stopped; None for any other."""
         self.flush()
-        address = leases.address_of(RunId(str(run)))
-        note = self.store.note(address)
-        return None if note is None else Holder.read(str(run), unseal(address, note.value))
+        return self._held.holder(RunId(str(run)))
 
     # --- keeping and forgetting -------------------------------------------------------------------------------------
 
@@ -505,24 +381,7 @@ class FactLog:
             BrokenSnapshot: it was compacted, and the snapshot cannot be read.
         """
         self.flush()
-        return self._read(RunId(run), start)
-
-    def _read(self, name: RunId, start: int = 0) -> Reading:
-        while True:
-            first = self.store.first(name)
-            found = self._snapshot(name) if start < first else None
-            records = self.store.read(name, max(start, first))
-            head = next(records, None)
-            # Whoever compacts the run between these steps must not make what is left look damaged: look again.
-            if self.store.first(name) != first or (found is not None and found.events != first):
-                if self.store.first(name) == first:
-                    raise BrokenSnapshot(name, f"is not that of its first {first} events")
-                continue
-            if head is None:
-                if not self.store.length(name):
-                    raise UnknownRun(name, self.store.runs())
-                return Reading(found, max(start, first), iter(()))
-            return Reading(found, max(start, first), chain([head], records))
+        return self._reader.read(RunId(str(run)), start)
 
     def snapshot(self, run: RunId | str) -> Snapshot | None:
         """Returns what stands for the first events of a run that was compacted; None for any other.
@@ -531,56 +390,31 @@ class FactLog:
             BrokenSnapshot: it is missing or cannot be read.
         """
         self.flush()
-        return self._snapshot(RunId(run))
-
-    def _snapshot(self, name: RunId) -> Snapshot | None:
-        note = self.store.note(snapshots.address_of(name))
-        if note is None:
-            if self.store.first(name):
-                raise BrokenSnapshot(name, "is missing")
-            return None
-        try:
-            return Snapshot.read(name, unseal(snapshots.address_of(name), note.value))
-        except BrokenNote as error:
-            raise BrokenSnapshot(name, "is damaged: it does not match its digest") from error
+        return self._reader.snapshot(RunId(str(run)))
 
     def events(self, run: RunId | str, start: int = 0) -> Iterator[Logged]:
         """Yields the events of a run in order, from number `start` on.
 
         Where those were compacted, the first is a `Compacted` that stands for all up to the number that it has.
         """
-        reading = self.read(run, start)
-        name = RunId(str(run))
-        if reading.snapshot is not None:
-            yield Logged(name, reading.start - 1, reading.snapshot.event(), reading.snapshot.digest, {})
-        for seq, record in enumerate(reading.records, reading.start):
-            data = read_head(record.raw, str(run), seq)
-            event = read_event(data, str(run), seq, record.payloads.get, record.gone)
-            yield Logged(name, seq, event, record.digest, json.loads(record.beside))
+        self.flush()
+        return self._reader.events(RunId(str(run)), start)
 
     def started(self, run: RunId | str) -> RunStarted:
         """Returns the first event of a run."""
-        reading = self.read(run)
-        if reading.snapshot is not None:
-            return reading.snapshot.first[0]
-        record = next(reading.records)
-        data = read_head(record.raw, str(run), 0)
-        first = read_event(data, str(run), 0, record.payloads.get, record.gone)
-        if not isinstance(first, RunStarted):
-            raise LogError(f"run {run}: event 0 is {first.kind}, not {RunStarted.kind}")
-        return first
+        self.flush()
+        return self._reader.started(RunId(str(run)))
 
     def stopped(self, run: RunId | str) -> RunStopped | None:
         """Returns the last event of a run if it has ended, else None."""
         self.flush()
-        length = self.store.length(RunId(str(run)))
-        last = [logged.event for logged in self.events(run, max(0, length - 1))]
-        return last[-1] if last and isinstance(last[-1], RunStopped) else None
+        return self._reader.stopped(RunId(str(run)))
 
     def root_of(self, run: RunId) -> str:
         """Returns the Merkle root over the facts of a run's events, in hex."""
-        self.flush()
-        return self._head(run).tree.root().hex()
+        with self._lock:
+            self._writer.flush()
+            return self._writer.head(run).tree.root().hex()
 
     def note(self, address: Address) -> bytes | None:
         """Returns what a note holds; None if there is none.
@@ -589,12 +423,7 @@ class FactLog:
             BrokenNote: it is not what was kept.
         """
         with self._lock:
-            for _, _, notes in reversed(self._waiting):  # not written for this: the log stays lazy
-                if address in notes:
-                    body = notes[address]
-                    return body() if callable(body) else body
-        note = self.store.note(address)
-        return None if note is None else unseal(address, note.value)
+            return self._writer.note(address)
 
     def notes(self, space: str, owner: str | None = None) -> Iterator[tuple[Address, bytes]]:
         """Yields the notes of a space, of one owner or of all, in the order of owner and key."""
@@ -602,42 +431,18 @@ class FactLog:
         for address, note in self.store.notes(space, owner):
             yield address, unseal(address, note.value)
 
-    def _length(self, run: RunId) -> int:
-        """Returns where this log takes a run to end, with the events that wait to be written; a commit checks it."""
-        head = self._heads.get(run)
-        end = head.seq if head is not None and not self.store.lazy else self.store.length(run)
-        return end + self._put_off.get(run, 0)
-
     def digest_of(self, run: RunId) -> str:
         """Returns the digest of a run's last event; empty while a lazy store has put off writing it."""
-        head = self._heads.get(run)
-        return "" if head is None or self._waiting else head.digest or ""
+        return self._writer.digest_of(run)
 
     def point(self, run: RunId, seq: int) -> Parent | None:
         """Returns the point behind the first `seq` events of a run, for another to go on from.
 
         None if it has fewer, or if it was compacted beyond that point.
         """
-        self.flush()
-        return self._point(run, seq)
-
-    def _point(self, run: RunId, seq: int) -> Parent | None:
-        epoch = forget.epoch_of(self.store)  # first: whoever forgets the point later is noticed by the next append
-        first = self.store.first(run)
-        if seq < first or seq < 1:
-            return None
-        if seq == first:
-            found = self._snapshot(run)
-            digest = found.digest if found is not None and found.events == seq else None
-        else:
-            digest = next((record.digest for record in self.store.read(run, seq - 1)), None)
-        if digest is None:
-            return None
-        self._points.pop((run, seq), None)
-        self._points[run, seq] = epoch
-        if len(self._points) > POINTS:
-            del self._points[next(iter(self._points))]
-        return Parent(run, seq, digest)
+        with self._lock:
+            self._writer.flush()
+            return self._writer.point(run, seq)
 
     def export(self, run: RunId | str) -> str:
         """Returns a run as JSON lines, to be kept, mailed or loaded elsewhere."""
@@ -648,153 +453,10 @@ class FactLog:
 
         Without what stands beside the chain (the default) two runs that did the same have the same bytes.
         """
-        reading = self.read(run)
-        records = list(reading.records)
-        if not beside:
-            records = [Record(one.raw, one.digest, one.payloads, gone=one.gone) for one in records]
-        snapshot = None
-        if reading.snapshot is not None:
-            address = snapshots.address_of(RunId(run))
-            snapshot = seal(address, reading.snapshot.to_bytes())
-        return write_run(str(run), reading.start, snapshot, records)
+        self.flush()
+        return self._reader.to_bytes(RunId(str(run)), beside=beside)
 
     def check(self, run: RunId | str) -> None:
         """Raises a LogError unless every event of a run follows the one before it and can be read."""
-        reading = self.read(run)
-        previous: str | None = None
-        if reading.snapshot is not None:
-            reading.snapshot.event()
-            previous = reading.snapshot.digest
-        for seq, record in enumerate(reading.records, reading.start):
-            data = read_head(record.raw, str(run), seq)
-            if data.get("prev") != previous:
-                raise LogError(f"run {run}: event {seq} does not follow event {seq - 1}")
-            read_event(data, str(run), seq, record.payloads.get, record.gone)
-            previous = record.digest
-
-    # --- inside -----------------------------------------------------------------------------------------------------
-
-    def _head(self, run: RunId) -> Head:
-        head = self._heads.get(run)
-        if head is None:
-            head = Head()
-            if self.store.length(run):
-                reading = self._read(run)
-                if (found := reading.snapshot) is not None:
-                    head = Head(found.events, found.digest, found.tree.copy())
-                for record in reading.records:
-                    head.take(run, record)
-            self._heads[run] = head
-        return head
-
-    def _forget_head(self, run: RunId) -> None:
-        if not self.store.lazy:
-            self._heads.pop(run, None)
-
-    def _write(self, run: RunId, said: Said, notes: Notes) -> None:
-        with building():
-            head = self._head(run)
-            written = write(run, head, said)
-            try:
-                self._commit_written(run, head, written, said, notes)
-            except BaseException:  # whatever it was goes on to the caller
-                self._heads.pop(run, None)  # what is really there is read again
-                raise
-            written.move(head)
-
-    def _commit_written(self, run: RunId, head: Head, written: Written, said: Said, notes: Notes) -> None:
-        parent = said[0][0].parent if isinstance(said[0][0], RunStarted) else None
-        while True:
-            batch = self._batch(run, head, written, said[-1][0], notes)
-            if parent is not None:
-                forget.bind(self, batch, parent)
-            try:
-                return self._commit(batch, run)
-            except Stale as error:
-                if parent is None or error.address != forget.EPOCH:
-                    raise
-                if self._point(parent.run, parent.seq) != parent:  # it notes the epoch of now
-                    raise forget.Forgotten(run, parent.run) from error
-
-    def _batch(self, run: RunId, head: Head, written: Written, last: Event, notes: Notes) -> Batch:
-        batch = Batch.of(run, head.seq, written.records)
-        batch.puts = puts = _puts(notes)
-        batch.touches, batch.touch = written.families, stamp()
-        lease = self._leases.get(run)
-        if lease is not None:
-            address = lease.address
-            batch.expects = {address: lease.stamp if lease.written else None}
-            if isinstance(last, RunStopped):
-                if lease.written:
-                    puts[address] = None
-            elif not lease.written:
-                puts[address] = Put(seal(address, lease.to_bytes(self.store.now())), lease.stamp)
-        return batch
-
-    def _commit(self, batch: Batch, run: RunId | None) -> None:
-        lease = None if run is None else self._leases.get(run)
-        try:
-            if self._ledger is None:
-                self.store.commit(batch)
-            else:
-                self._ledger.commit(batch, self.store.commit)
-        except (Fenced, Stale) as error:
-            taker = None if run is None else self._find_taker(run)
-            if taker is None:
-                raise
-            raise taker from error
-        if lease is not None and (put := batch.puts.get(lease.address, ...)) is not ...:
-            lease.written = put is not None
-            if put is None:
-                self._leases.pop(lease.run, None)
-
-    def _keep(self, run: RunId | None, notes: Notes) -> None:
-        batch = Batch(puts=_puts(notes))
-        lease = None if run is None else self._leases.get(run)
-        if lease is not None and lease.written:
-            batch.expects = {lease.address: lease.stamp}
-        self._commit(batch, run)
-
-    def _renew(self, lease: Lease) -> None:
-        value = seal(lease.address, lease.to_bytes(self.store.now()))
-        put = Put(value, lease.stamp)
-        try:
-            self.store.commit(Batch(expects={lease.address: lease.stamp}, puts={lease.address: put}))
-        except Stale as error:
-            raise self._find_taker(lease.run) or error from error
-        lease.was_renewed()
-
-    def _sign(self, run: RunId, said: Said) -> Said:
-        """Puts beside the end of a run that was taken over who ended it: its lease goes, and who wakes up may ask."""
-        lease, (event, beside) = self._leases.get(run), said[-1]
-        if lease is None or lease.epoch == 1 or not isinstance(event, RunStopped):
-            return said
-        return [*said[:-1], (event, {**(beside or {}), "ended_by": leases.describe_myself()})]
-
-    def _ended_by(self, run: RunId) -> str:
-        """Returns who ended a run that was taken over, as far as it can be told."""
-        with suppress(LogError, ValueError, AttributeError):
-            last = deque(self.store.read(run, max(0, self.store.length(run) - 1)), maxlen=1)
-            return "".join(f" by {json.loads(record.beside).get('ended_by', 'nobody')}" for record in last)
-        return ""
-
-    def _find_taker(self, run: RunId) -> TakenOver | None:
-        """Returns the error that says who took over a run that this log holds, if somebody did."""
-        lease = self._leases.get(run)
-        if lease is None or not lease.written:
-            return None
-        note = self.store.note(lease.address)
-        if note is None:
-            return TakenOver(run, lease.epoch, f"it was taken over and ended{self._ended_by(run)}")
-        if note.stamp == lease.stamp:
-            return None
-        holder = Holder.read(run, unseal(lease.address, note.value))
-        return TakenOver(run, lease.epoch, f"it was taken over by {holder.where}")
-
-
-def _puts(notes: Notes) -> dict[Address, Put | None]:
-    puts: dict[Address, Put | None] = {}
-    for address, said in notes.items():
-        body = said() if callable(said) else said
-        puts[address] = None if body is None else Put(seal(address, body), stamp())
-    return puts
+        self.flush()
+        self._reader.check(RunId(str(run)))

@@ -83,7 +83,7 @@ def retain(
     if dropped and not dry_run:
         work.leaving().commit()
         for one in dropped:
-            log._heads.pop(one.run, None)
+            log._writer.forget_head(one.run)
         shrink = getattr(log.store, "shrink", None)
         if shrink is not None:
             shrink()

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from quiesce.facts import Context, FactLog, RunId, replay
+from quiesce.facts.reader import Reader
 from support import cli_durable
 from support.cli_orders import Ticket
 from support.commands import Answer, quiesce, say
@@ -97,13 +98,13 @@ def test_gates_reads_no_more_than_the_last_event_of_runs_that_do_not_wait(
 ) -> None:
     """However long they are."""
     read: list[tuple[str, int]] = []
-    events = FactLog.events
+    events = Reader.events
 
-    def watched(self: FactLog, run: Any, start: int = 0) -> Any:
+    def watched(self: Reader, run: Any, start: int = 0) -> Any:
         read.append((str(run), start))
         return events(self, run, start)
 
-    monkeypatch.setattr(FactLog, "events", watched)
+    monkeypatch.setattr(Reader, "events", watched)
     quiesce("gates", "--log", log)
 
     assert [start for run, start in read if run == "r0"] == [3]

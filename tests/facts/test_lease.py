@@ -166,7 +166,7 @@ def test_renewing_keeps_a_run(file: Path) -> None:
     """A renewal moves the time on and changes nothing else that is compared."""
     with begun(file) as log, open_log(file) as other:
         Clocked.ahead = 29.0
-        log._leases[RUN].renewed -= 29.0
+        log._held.by_run[RUN].renewed -= 29.0
         log.renew()
         Clocked.ahead = 58.0
         with pytest.raises(Leased):
@@ -193,7 +193,7 @@ def test_who_renews_too_late_learns_it_when_it_writes(file: Path, caplog: pytest
         Clocked.ahead = 31.0
         other.claim(RUN)
         before = bytes_of(other)
-        sleeper._leases[RUN].renewed -= 31.0
+        sleeper._held.by_run[RUN].renewed -= 31.0
         sleeper.renew()
 
         assert "lease of run r not written: run r: it was taken over by process" in caplog.text
@@ -264,7 +264,7 @@ def test_giving_back_does_not_hide_why_a_run_ended(file: Path, caplog: pytest.Lo
 
     assert "lease of run r not written: the disk is full" in caplog.text
     log.claim(RUN)
-    log._leases[RUN].written = True
+    log._held.by_run[RUN].written = True
     log.store.commit(Batch(dropped={RUN}))
     log.release(RUN)
     assert "is not in this log" in caplog.text
@@ -277,7 +277,7 @@ def test_a_closed_log_holds_nothing(file: Path) -> None:
         begun(file).close()
         other.claim(RUN)
 
-        assert RUN in other._leases
+        assert RUN in other._held.by_run
 
 
 def test_a_log_that_is_no_more_holds_nothing(file: Path) -> None:
@@ -375,8 +375,8 @@ def test_of_two_who_claim_at_once_one_is_told_of_the_other(file: Path) -> None:
         with pytest.raises(Leased):
             log.claim(RUN)
 
-        assert RUN in other._leases
-        assert RUN not in log._leases
+        assert RUN in other._held.by_run
+        assert RUN not in log._held.by_run
 
 
 def test_of_two_who_begin_a_run_at_once_one_is_fenced(file: Path) -> None:

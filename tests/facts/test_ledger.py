@@ -558,7 +558,7 @@ def test_the_errors_of_an_append_keep_their_meaning() -> None:
     held.register(total)
     held.claim(RunId("b"))
     held.append(RunId("b"), [started(), CycleCommitted(0, (), hits(3))])
-    held._leases[RunId("b")].stamp = 7
+    held._held.by_run[RunId("b")].stamp = 7
     with pytest.raises(TakenOver):
         held.append(RunId("b"), [CycleCommitted(1, (), hits(4))])
 

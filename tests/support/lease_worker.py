@@ -36,7 +36,7 @@ def fork(file: str) -> None:
             told = "Open the log again" in str(error)
             with FactLog.open(file) as mine:
                 mine.claim(RunId("s"))
-                watched = list(leases._logs) == [mine]
+                watched = list(leases._held) == [mine._held]
                 mine.append(RunId("s"), [started("facts-note")])
             os._exit(0 if told and watched else 2)
         os._exit(1)
@@ -57,7 +57,7 @@ def collect(file: str) -> None:
         leases._wake.set()
         while leases._wake.is_set() and thread.is_alive():
             thread.join(0.001)
-    print(len(leases._logs), thread.is_alive())  # noqa: T201
+    print(len(leases._held), thread.is_alive())  # noqa: T201
     store.close()
 
 
