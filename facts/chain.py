@@ -10,11 +10,9 @@ from typing import Any
 
 from .canonical import payload_bytes
 from .event import (
-    ContextCarried,
     CycleCommitted,
     Event,
     RunStopped,
-    leaf,
     leaf_of_entry,
     payloads_of,
     write_event,
@@ -72,7 +70,7 @@ def write(run: RunId, head: Head, said: Iterable[tuple[Event, Mapping[str, Any] 
                 tree = tree.copy()
                 tree.extend(leaves)
             event = RunStopped(event.stop, event.promoted, tree.root().hex())
-        raw = write_event(event, run, seq, digest)
+        raw = write_event(event, run, seq, digest, leaves)
         digest = sha256(raw).hexdigest()
         payloads: dict[str, bytes] = {}
         gone: dict[str, bytes] = {}
@@ -86,8 +84,6 @@ def write(run: RunId, head: Head, said: Iterable[tuple[Event, Mapping[str, Any] 
                 payloads[part.sha256.hex()] = payload_bytes(payload)
         text = json.dumps(beside, separators=(",", ":")).encode() if beside else b"{}"
         records.append(Record(raw, digest, payloads, text, gone))
-        if isinstance(event, (CycleCommitted, ContextCarried)):
-            leaves.extend(leaf(fact) for fact in event.facts)
         if isinstance(event, CycleCommitted):
             families.update(fact.family for fact in event.facts)
         seq += 1

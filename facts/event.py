@@ -150,12 +150,18 @@ Event = (
 )  # fmt: skip
 
 
-def write_event(event: Event, run: RunId, seq: int, previous: str | None) -> bytes:
-    """Returns the text of an event: the bytes that the chain covers."""
+Leaves = list[bytes] | None
+"""Where the leaves of facts go that are written; None if nobody asks."""
+
+
+def write_event(
+    event: Event, run: RunId, seq: int, previous: str | None, leaves: Leaves = None
+) -> bytes:  # fmt: skip
+    """Returns the text of an event: the bytes that the chain covers; adds the leaves of its facts to a list."""
     before = _text(previous) if previous else "null"
     head = f'{{"v":{FORMAT},"run":{_text(run)},"seq":{seq},"prev":{before},"kind":"{event.kind}"'
     # A lone surrogate in a message becomes its JSON escape: a text from outside must not be able to stop the log.
-    return f"{head}{_bodies[type(event)](event)}}}".encode("utf-8", "backslashreplace")
+    return f"{head}{_bodies[type(event)](event, leaves)}}}".encode("utf-8", "backslashreplace")
 
 
 def fact_entry(
@@ -209,7 +215,7 @@ def _entry_text(
     )
 
 
-def _fact_texts(facts: Sequence[Fact[Any]]) -> str:
+def _fact_texts(facts: Sequence[Fact[Any]], leaves: Leaves) -> str:
     """Returns the list of facts; a long lineage that several in a row share is written once."""
     texts: list[str] = []
     before: tuple[Ref, ...] = ()
@@ -217,8 +223,13 @@ def _fact_texts(facts: Sequence[Fact[Any]]) -> str:
         because = fact.because
         if len(because) > 3 and (because is before or because == before):
             texts.append(_fact_text(fact, '"same"'))
+            if leaves is not None:
+                leaves.append(leaf(fact))
         else:
-            texts.append(_fact_text(fact, _refs(because)))
+            text = _fact_text(fact, _refs(because))
+            texts.append(text)
+            if leaves is not None:
+                leaves.append(text.encode())
         before = because
     return f"[{','.join(texts)}]"
 
@@ -247,7 +258,7 @@ def _decision_data(decision: Decision) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _started_body(event: RunStarted) -> str:
+def _started_body(event: RunStarted, _leaves: Leaves) -> str:
     parent = event.parent
     replaced = {"replaced": dict(event.replaced)} if event.replaced else {}
     return _fields({
@@ -265,41 +276,42 @@ def seen_data(seen: Mapping[str, Seen]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _carried_body(event: ContextCarried) -> str:
+def _carried_body(event: ContextCarried, leaves: Leaves) -> str:
     rest = _fields({
         "suggestors": [known.to_json() for known in event.suggestors],
         "seen": seen_data(event.seen),
         "gates": [_parked_data(parked) for parked in event.gates],
     })  # fmt: skip
     losers = ",".join(map(_rejection_text, event.losers))
-    return f',"cycle":{event.cycle},"facts":{_fact_texts(event.facts)},"losers":[{losers}]{rest}'
+    return f',"cycle":{event.cycle},"facts":{_fact_texts(event.facts, leaves)},"losers":[{losers}]{rest}'
 
 
-def _committed_body(event: CycleCommitted) -> str:
+def _committed_body(event: CycleCommitted, leaves: Leaves) -> str:
     ran = ",".join(map(_text, event.ran))
     rejections = ",".join(map(_rejection_text, event.rejections))
     spent = f',"tokens":{event.tokens},"cost":{event.cost!r}'
-    return f',"cycle":{event.cycle},"ran":[{ran}],"facts":{_fact_texts(event.facts)},"rejections":[{rejections}]{spent}'
+    facts = _fact_texts(event.facts, leaves)
+    return f',"cycle":{event.cycle},"ran":[{ran}],"facts":{facts},"rejections":[{rejections}]{spent}'
 
 
-def _opened_body(event: GateOpened) -> str:
+def _opened_body(event: GateOpened, _leaves: Leaves) -> str:
     return _fields(_parked_data(event.parked))
 
 
-def _decided_body(event: GateDecided) -> str:
+def _decided_body(event: GateDecided, _leaves: Leaves) -> str:
     return _fields(_decision_data(event.decision))
 
 
-def _resumed_body(event: RunResumed) -> str:
+def _resumed_body(event: RunResumed, _leaves: Leaves) -> str:
     suggestors = [known.to_json() for known in event.suggestors]
     return _fields({"at": event.at, "suggestors": suggestors, "settings": event.settings})
 
 
-def _stopped_body(event: RunStopped) -> str:
+def _stopped_body(event: RunStopped, _leaves: Leaves) -> str:
     return _fields({"stop": event.stop, "promoted": event.promoted, "root": event.root})
 
 
-_bodies: dict[type, Callable[[Any], str]] = {
+_bodies: dict[type, Callable[[Any, Leaves], str]] = {
     RunStarted: _started_body,
     ContextCarried: _carried_body,
     CycleCommitted: _committed_body,

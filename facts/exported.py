@@ -16,7 +16,7 @@ from .stores import Address, Batch, MemoryStore, Note, Put
 from .stores.notes import Changed, read_note, write_notes
 
 PADS = 1_000_000
-"""The most events that an exported snapshot may stand for."""
+"""The most events that the snapshots in a text may stand for: as many are written for a moment, and cut off."""
 
 
 @dataclass(slots=True)
@@ -88,7 +88,14 @@ def read_runs(data: bytes) -> dict[RunId, Exported]:
         raise LogError(
             f"the text is torn: its last batch (from line {batch[0][0]}) has no commit line. Nothing was taken in"
         )
+    pads = 0
     for run in runs.values():
+        pads += run.first
+        if pads > PADS:
+            raise LogError(
+                f"the snapshots in the text stand for more than {PADS:,} events, up to run {run.run}. Nothing was "
+                f"taken in. Export and load fewer runs at a time"
+            )
         if run.first and not run.records:
             problem = f"no event of run {run.run} stands behind its snapshot"
             raise LogError(f"the text is torn: {problem}. Nothing was taken in")
@@ -104,7 +111,7 @@ def _read_part(
         raise BadLine(f"line {number} is no commit line")
     name = RunId(commit.run)
     if commit.cut:
-        if name in runs or records or name not in snapshots or not 0 < commit.seq <= PADS:
+        if name in runs or records or name not in snapshots or commit.seq < 1:
             raise BadLine(f"line {number} cuts run {name} off, but its snapshot does not stand before it")
         runs[name] = Exported(name, commit.seq, snapshots.pop(name))
         return

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import count
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
@@ -140,9 +141,13 @@ def unowned() -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
 
 
+_stamps = count(secrets.randbits(62))
+"""Begun anew in each process, so far from those of all others that they never meet."""
+
+
 def stamp() -> int:
     """Returns a number that no other change of a note has."""
-    return secrets.randbits(62)
+    return next(_stamps)
 
 
 def describe_myself() -> str:
@@ -221,8 +226,9 @@ def _renew(held: Leases) -> float:
 
 def _forget() -> None:
     """Leaves what a child process inherits to the process that it comes from: its thread, and its leases."""
-    global _thread, _wake, _held
+    global _thread, _wake, _held, _stamps  # noqa: PLW0603  a child has none of what its parent had
     _thread, _wake, _held = None, threading.Event(), WeakSet()
+    _stamps = count(secrets.randbits(62))
     _renewing.release()
 
 

@@ -12,7 +12,8 @@ from .diagnostics import Contested
 from .errors import LogError
 from .fact import RunId, printable
 from .family import family_of
-from .forget import JOURNAL, MEMO, Leaving, child_of, counted, said_bytes, stamp_of
+from .forget import JOURNAL, MEMO, Leaving, check_lease, child_of, counted, said_bytes, stamp_of
+from .lease import address_of as lease_of
 from .lease import stamp
 from .read_event import read_head
 from .record import Record
@@ -97,7 +98,7 @@ def redact(
     log.flush()
     found = _Found(name, frozenset(wanted))
     for ancestor in _ancestors(log, name):
-        for place in _places(log, ancestor):
+        for place in (*_places(log, ancestor), *_journaled(log, ancestor)):
             found.look(ancestor, place)
     found.check(wanted)
     digests = frozenset(found.digests if everywhere else found.own)
@@ -151,6 +152,18 @@ def _places(log: FactLog, run: RunId) -> Iterator[_Place]:
     for seq, record in enumerate(reading.records, reading.start):
         if record.payloads or record.gone:
             yield _Place(seq, read_head(record.raw, run, seq), record.payloads, record.gone, record=record)
+
+
+def _journaled(log: FactLog, run: RunId) -> Iterator[_Place]:
+    """Yields what was answered in a run and recorded, as if it had been committed: it may never have been."""
+    for address, note in log.store.notes(JOURNAL, run):
+        try:
+            said = json.loads(unseal(address, note.value))["outcome"]["answers"]
+            answers = [one for one in said if one["kind"] != "lapse"]  # a failure has no ref yet
+            bodies = {one["digest"]: str(one["body"]).encode("utf-8", "replace") for one in answers if "body" in one}
+            yield _Place(None, {"facts": answers}, bodies, {})
+        except (BrokenNote, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            continue  # nobody can use it: it goes with whatever is erased from the run
 
 
 def _ancestors(log: FactLog, run: RunId) -> list[RunId]:
@@ -238,7 +251,8 @@ class _Work:
             self.runs[run] = changed
             self.leaving.watch(run, length, child)
             self.leaving.families.update(families)
-            self.take_notes(JOURNAL, run)
+        if self.take_notes(JOURNAL, run, broken=bool(changed)) and not changed:
+            self.leaving.expects[lease_of(run)] = check_lease(self.log, run)
 
     def _without(self, record: Record, gone: frozenset[str]) -> Record:
         payloads = {digest: raw for digest, raw in record.payloads.items() if digest not in gone}
@@ -260,8 +274,9 @@ class _Work:
         self.leaving.expects[address] = stamp_of(self.log.store, address)
         self.leaving.puts[address] = Put(seal(address, new.to_bytes()), stamp())
 
-    def take_notes(self, space: str, owner: str | None) -> None:
-        """Plans to drop the recorded answers that hold one of the payloads."""
+    def take_notes(self, space: str, owner: str | None, *, broken: bool = True) -> int:
+        """Plans to drop the recorded answers that hold one of the payloads, and returns how many do."""
+        before = self.notes
         needles = [digest.encode() for digest in self.digests]
         for raw in self._bodies - {b"{}"}:
             needles += [raw, json.dumps(raw.decode("utf-8", "replace"), ensure_ascii=False)[1:-1].encode()]
@@ -271,9 +286,10 @@ class _Work:
             try:
                 body = unseal(address, note.value)
             except BrokenNote:  # nobody can use it, and it may hold anything
-                body = needles[0]
+                body = needles[0] if broken else b""
             if any(needle in body for needle in needles):
                 self._forget(address, len(note.value), note.stamp)
+        return self.notes - before
 
     def _forget(self, address: Address, size: int, found: int) -> None:
         self.leaving.puts[address] = None

@@ -107,7 +107,7 @@ class Shelf:
             place = bisect_right(store.sums, size, key=itemgetter(0))
             start, summed = store.sums[place - 1] if place else (0, b"")
             for fact in store.facts[start:size]:  # one by one: the sum must not depend on which sizes were asked for
-                summed = sha256(b"%b%b%a%b" % (summed, fact.sha256, fact.confidence, fact.id.encode())).digest()
+                summed = sha256(b"%b%b%a %b" % (summed, fact.sha256, fact.confidence, fact.id.encode())).digest()
             if start < size:
                 store.sums.insert(place, (size, summed))
         return summed

@@ -25,6 +25,8 @@ from .stores import Address
 SPACE = "snapshot"
 FORMAT = 1
 """The version of the snapshots that this build writes and reads."""
+ROOM, SWELL = 16 * 2**20, 100
+"""A part of a snapshot is read up to so many bytes, and so many times as many as it takes; more is not compressed."""
 
 
 class BrokenSnapshot(LogError):
@@ -109,7 +111,7 @@ class Snapshot:
         cls, run: RunId, events: int, cycle: int, digest: str, tree: MerkleTree, started: bytes, body: Body
     ) -> Self:  # fmt: skip
         """Returns a snapshot of events."""
-        return cls(run, events, cycle, digest, tree, zlib.compress(started), _pack(body))
+        return cls(run, events, cycle, digest, tree, _compress(started), _pack(body))
 
     def with_body(self, body: Body) -> Snapshot:
         """Returns the snapshot with another body, such as one from which payloads were redacted."""
@@ -256,12 +258,24 @@ def _shared(entry: dict[str, Any], before: dict[str, Any] | None) -> dict[str, A
 
 def _pack(body: Body) -> bytes:
     text = json.dumps(body.to_json(), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return zlib.compress(text.encode("utf-8", "backslashreplace"))
+    return _compress(text.encode("utf-8", "backslashreplace"))
+
+
+def _compress(plain: bytes) -> bytes:
+    packed = zlib.compress(plain)
+    return packed if len(plain) <= _room(packed) else zlib.compress(plain, 0)
+
+
+def _room(packed: bytes) -> int:
+    """Returns how many bytes may come out of some: a snapshot from elsewhere must not fill the memory with nothing."""
+    return ROOM + SWELL * len(packed)
 
 
 def _unpack(packed: bytes) -> bytes:
-    reader = zlib.decompressobj()
-    plain = reader.decompress(packed)
+    reader, room = zlib.decompressobj(), _room(packed)
+    plain = reader.decompress(packed, room)
+    if not reader.eof and len(plain) == room:
+        raise zlib.error(f"more than {room:,} bytes come out of {len(packed):,}, and no snapshot is written like that")
     if not reader.eof or reader.unused_data:
         raise zlib.error("it is cut short, or something stands behind it")
     return plain

@@ -190,7 +190,7 @@ class View:
         """
         whole = sha256()
         if trigger is not None:
-            whole.update(b"%b%a%b\x00" % (trigger.sha256, trigger.confidence, trigger.ref.encode()))
+            whole.update(b"%b%a %b\x00" % (trigger.sha256, trigger.confidence, trigger.ref.encode()))
         if background is None:
             background = self._reads if self._reads is not None else list(self._shelves)
         for name in sorted(background):

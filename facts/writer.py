@@ -31,6 +31,10 @@ POINTS = 1_000
 """How many runs may be about to begin from others at a time."""
 
 
+MANY = 1_000
+"""So many facts are written in bulk."""
+
+
 class Writer:
     """What one log has written, and what a lazy store has not taken yet. Whoever calls holds the lock of the log."""
 
@@ -156,15 +160,21 @@ class Writer:
             self.held.kept(batch, run)
 
     def _write(self, run: RunId, said: Said, notes: Notes) -> None:
-        with building():
-            head = self.head(run)
-            written = write(run, head, said)
-            try:
-                self._commit_written(run, head, written, said, notes)
-            except BaseException:  # whatever it was goes on to the caller
-                self.forget_head(run)  # what is really there is read again
-                raise
-            written.move(head)
+        if any(len(getattr(event, "facts", ())) > MANY for event, _ in said):
+            with building():
+                self._write_next(run, said, notes)
+        else:
+            self._write_next(run, said, notes)
+
+    def _write_next(self, run: RunId, said: Said, notes: Notes) -> None:
+        head = self.head(run)
+        written = write(run, head, said)
+        try:
+            self._commit_written(run, head, written, said, notes)
+        except BaseException:  # whatever it was goes on to the caller
+            self.forget_head(run)  # what is really there is read again
+            raise
+        written.move(head)
 
     def _commit_written(self, run: RunId, head: Head, written: Written, said: Said, notes: Notes) -> None:
         first, last = said[0][0], said[-1][0]

@@ -14,6 +14,7 @@ from ..lines import BadLine, peek_head, read_batch
 from ..record import Record
 from .base import Broken
 from .batch import Address, Note
+from .notebook import Notebook
 from .notes import Change, Changed, Touched, read_note
 
 
@@ -69,7 +70,7 @@ class Contents:
         self.position = 0
         self.events = 0
         """How many events there are; where that is not the position, parts say which position they have."""
-        self.notes: dict[Address, Noted] = {}
+        self.notes: Notebook[Noted] = Notebook()
         self.changes = 0
         self.faults: list[str] = []
         """What is wrong with notes, and with lines that say where the ledger goes on: nothing may rest on them then."""
@@ -123,9 +124,8 @@ class Contents:
         for change, start, length in changes:
             self.changes += 1
             if isinstance(change, Touched):
-                for noted in self.notes.values():
-                    if not set(change.families).isdisjoint(noted.families):
-                        noted.stamp = change.stamp
+                for address in self.notes.touched(frozenset(change.families)):
+                    self.notes[address].stamp = change.stamp
             elif change.note is None:
                 self.notes.pop(change.address, None)
             else:

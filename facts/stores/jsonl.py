@@ -46,6 +46,7 @@ class JsonLinesStore:
         self._writer: int | None = None
         self._poisoned: str | None = None
         self._lock = RLock()
+        self._pid = os.getpid()
         if self.path.exists():
             if not self.path.is_file():
                 raise StoreError(f"{self.path} cannot be read: it is not a regular file")
@@ -94,8 +95,7 @@ class JsonLinesStore:
         """Returns what a batch changes beside the runs."""
         notes = self._contents.notes
         changes: list[Change] = []
-        touched = (noted for address, noted in notes.items() if address not in batch.puts)
-        if batch.touches and any(not batch.touches.isdisjoint(noted.families) for noted in touched):
+        if any(address not in batch.puts for address in notes.touched(batch.touches)):
             changes.append(Touched(tuple(sorted(batch.touches)), batch.touch))
         position = self._contents.position + sum(map(len, batch.records.values()))
         for address, put in batch.puts.items():
@@ -160,6 +160,10 @@ class JsonLinesStore:
     def _open_writer(self) -> int:
         if self._poisoned:
             raise StoreError(f"{self.path} takes no more events: {self._poisoned}. Open the log again")
+        if self._pid != os.getpid():  # the lock of the file is that of the process that forked, and holds none off here
+            raise StoreError(
+                f"{self.path} was opened by the process that this one comes from. Open the log again here"
+            )
         if self._writer is not None:
             if not is_in_place(self.path, self._writer):
                 self._poisoned = "another file stands in its place, or none that can be seen"
@@ -239,8 +243,7 @@ class JsonLinesStore:
     def notes(self, space: str, owner: str | None = None) -> Iterator[tuple[Address, Note]]:
         """Yields the notes of a space, of one owner or of all."""
         with self._opened() as (contents, file):
-            found = [at for at in list(contents.sound().notes) if at.space == space and owner in (None, at.owner)]
-            for address in sorted(found):
+            for address in contents.sound().notes.find(space, owner):
                 if (noted := contents.notes.get(address)) is not None:
                     yield address, contents.read_note(file, noted)
 

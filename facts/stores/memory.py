@@ -11,6 +11,7 @@ from ..fact import RunId
 from ..record import Record
 from .base import Fenced, Stale
 from .batch import Address, Batch, Note
+from .notebook import Notebook
 
 
 @dataclass(slots=True)
@@ -33,7 +34,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._runs: dict[RunId, _Kept] = {}
-        self._notes: dict[Address, Note] = {}
+        self._notes: Notebook[Note] = Notebook()
         self._position = 0
         self._closed = False
 
@@ -63,14 +64,12 @@ class MemoryStore:
             kept.first += gone
         for run in batch.dropped:
             self._runs.pop(run, None)
-            self._notes = {address: note for address, note in self._notes.items() if address.owner != run}
+        self._notes.drop(batch.dropped)
         self._write_notes(batch)
 
     def _write_notes(self, batch: Batch) -> None:
-        if batch.touches:
-            for address, note in self._notes.items():
-                if not batch.touches.isdisjoint(note.families):
-                    self._notes[address] = note._replace(stamp=batch.touch)
+        for address in self._notes.touched(batch.touches):
+            self._notes[address] = self._notes[address]._replace(stamp=batch.touch)
         for address, put in batch.puts.items():
             if put is None:
                 self._notes.pop(address, None)
@@ -117,8 +116,8 @@ class MemoryStore:
 
     def notes(self, space: str, owner: str | None = None) -> Iterator[tuple[Address, Note]]:
         """Yields the notes of a space, of one owner or of all."""
-        for address, note in sorted(self._notes.items()):
-            if address.space == space and owner in (None, address.owner):
+        for address in self._notes.find(space, owner):
+            if (note := self._notes.get(address)) is not None:
                 yield address, note
 
     def size(self, run: RunId) -> int:

@@ -9,7 +9,7 @@ try:
     import psycopg
 except ImportError as error:  # pragma: no cover  # tests run with it
     raise ImportError(
-        'a log at postgresql://… needs psycopg, which is not installed. Write: pip install "quiesce[postgres]"',
+        'a log at postgresql://… needs psycopg, which is not installed. Write: pip install "psycopg[binary]>=3.2"',
         name="psycopg",
     ) from error
 

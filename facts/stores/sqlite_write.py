@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from typing import Any
 
 from ..errors import StoreError
 from ..fact import RunId
@@ -15,6 +16,10 @@ from .sqlite_rows import COLUMNS, NOTE_COLUMNS, row_of, seal_of_note
 _HERE = "space = ? AND owner = ? AND key = ?"
 _END = "SELECT no, first, (SELECT max(seq) FROM events WHERE events.run = no) FROM runs WHERE run = ?"
 _STAMP = f"SELECT stamp FROM notes WHERE {_HERE}"
+_CHECK = (
+    f"SELECT no, first, (SELECT max(seq) FROM events WHERE events.run = no), ({_STAMP}), "
+    f"EXISTS (SELECT 1 FROM families) FROM runs WHERE run = ?"
+)
 _INSERT = f"INSERT INTO events (run, seq, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _REPLACE = (
     "UPDATE events SET size = ?, seal = ?, payloads = ?, beside = ?, gone = ? "
@@ -32,16 +37,8 @@ def write(db: sqlite3.Connection, batch: Batch) -> int:
         Fenced: a run does not end where the batch says.
         Stale: a note was changed.
     """
-    numbers: dict[RunId, int | None] = {}
+    numbers, is_touched = _check(db, batch)
     pages = 0
-    for run, end in batch.ends.items():
-        numbers[run], _, found = find(db, run)
-        if found != end:
-            raise Fenced(run, end, found)
-    for address, stamp in batch.expects.items():
-        row = db.execute(_STAMP, address).fetchone()
-        if (None if row is None else row[0]) != stamp:
-            raise Stale(address)
     for run, records in batch.records.items():
         if records:
             pages += _insert(db, run, numbers[run], batch.ends[run], records)
@@ -49,7 +46,7 @@ def write(db: sqlite3.Connection, batch: Batch) -> int:
         pages += _replace(db, run, seq, record)
     if batch.cut or batch.dropped:
         _remove(db, batch)
-    if batch.touches:
+    if is_touched:
         _touch(db, batch)
     if batch.puts:
         position = top(db)
@@ -58,11 +55,39 @@ def write(db: sqlite3.Connection, batch: Batch) -> int:
     return pages
 
 
+def _check(db: sqlite3.Connection, batch: Batch) -> tuple[dict[RunId, int | None], bool]:
+    """Returns the numbers of the runs of a batch, and whether it may touch a note."""
+    if len(batch.ends) == 1 == len(batch.expects):  # nearly always: one question instead of three
+        ((run, end),) = batch.ends.items()
+        ((address, stamp),) = batch.expects.items()
+        row = db.execute(_CHECK, (*address, run)).fetchone()
+        if row is not None:
+            found, is_touched = row[3], row[4]
+            no, _, at = _numbers(run, row[:3])
+            if at != end:
+                raise Fenced(run, end, at)
+            if found != stamp:
+                raise Stale(address)
+            return {run: no}, bool(is_touched and batch.touches)
+    numbers: dict[RunId, int | None] = {}
+    for run, end in batch.ends.items():
+        numbers[run], _, at = find(db, run)
+        if at != end:
+            raise Fenced(run, end, at)
+    for address, stamp in batch.expects.items():
+        known = db.execute(_STAMP, address).fetchone()
+        if (None if known is None else known[0]) != stamp:
+            raise Stale(address)
+    return numbers, bool(batch.touches) and db.execute("SELECT 1 FROM families LIMIT 1").fetchone() is not None
+
+
 def find(db: sqlite3.Connection, run: RunId) -> tuple[int | None, int, int]:
     """Returns the number of a run, that of its first event and that of its next; None and zeros for an unknown one."""
     row = db.execute(_END, (run,)).fetchone()
-    if row is None:
-        return None, 0, 0
+    return (None, 0, 0) if row is None else _numbers(run, row)
+
+
+def _numbers(run: RunId, row: tuple[Any, ...]) -> tuple[int, int, int]:
     no, first, last = row
     if type(first) is not int or (last is not None and type(last) is not int):
         raise sqlite3.DatabaseError(f"the numbers of the events of run {run} are damaged")
@@ -125,10 +150,9 @@ def _erase(db: sqlite3.Connection, run: RunId, before: int | None) -> None:
 
 
 def _touch(db: sqlite3.Connection, batch: Batch) -> None:
-    if db.execute("SELECT 1 FROM families LIMIT 1").fetchone() is not None:
-        touched = "(space, owner, key) IN (SELECT space, owner, key FROM families WHERE family = ?)"
-        values = [(batch.touch, family) for family in batch.touches]
-        db.executemany(f"UPDATE notes SET stamp = ? WHERE {touched}", values)
+    touched = "(space, owner, key) IN (SELECT space, owner, key FROM families WHERE family = ?)"
+    values = [(batch.touch, family) for family in batch.touches]
+    db.executemany(f"UPDATE notes SET stamp = ? WHERE {touched}", values)
 
 
 def _put(db: sqlite3.Connection, address: Address, put: Put | None, position: int) -> int:
