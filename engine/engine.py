@@ -14,7 +14,7 @@ import anyio
 from ..facts import Context, FactLog, RunId, StoreError
 from ..facts.event import RunResumed
 from ..facts.view import Moment
-from .begin import ExecutorFactory, Had, begin, claim, go_on, settings_of
+from .begin import ExecutorFactory, Had, begin, claim, giving_back, go_on, settings_of
 from .budget import Budget
 from .cancel import CancelSwitch
 from .changes import check_cast
@@ -26,6 +26,7 @@ from .gate import Approve, Gate, Reject, decide
 from .goal import Goal
 from .graph import Graph
 from .invariant import Invariant
+from .journal import BrokenEntry
 from .observe import Observer, RunEnded, tell_end
 from .options import check_log, each, is_whole, run_id_or_random, seed_or_random, with_zone
 from .result import Result
@@ -277,7 +278,8 @@ class Engine:
         moment = Moment(name, first.seed, with_zone(now) if now is not None else self.clock.now())
         chosen = tuple(decide(context.trail, list(decisions), moment.now))
         claim(kept, name, context.trail.seq)
-        resumed = go_on(plan, context, kept, moment, self._executor)
+        with giving_back(kept, name):
+            resumed = go_on(plan, context, kept, moment, self._executor)
         resumed.opening = (RunResumed(moment.now.isoformat(), plan.graph.prints, settings_of(plan)),)
         return await self._settle(resumed, cancel, chosen)
 
@@ -357,17 +359,15 @@ class Engine:
         of that run at that point, unless others are given; the budget counts from the fork on. Open gates stay open
         and are decided in each of the two by itself; what was decided holds where it was.
 
-        Args:
-            log: Where the run is, and the fork will be.
-            run: The id of the run to leave from, or its result.
-            at: A cycle: 0 is after the inputs, before any suggestor; -1 from nothing, with `add` alone. By default
-                the end of the run.
-            add: Inputs: payloads, (payload, id) or facts. Other content under a known id is contested or joined, as
-                ever; to change an input, begin from nothing.
-            replace: Suggestors by the name of the one whose place they take; None leaves one out. A replacement may
-                have another name and version. It counts as having seen what the one before it had seen by then, so it
-                answers only what is new; facts of families that only it reads are new to it.
-            run_id, seed, started, budget, packs, goals, stop_when_met, observers, cancel: As for `run`.
+        - `log`: where the run is, and the fork will be. `run`: the id of the run to leave from, or its result.
+        - `at`: a cycle: 0 is after the inputs, before any suggestor; -1 from nothing, with `add` alone. By default the
+          end of the run.
+        - `add`: inputs: payloads, (payload, id) or facts. Other content under a known id is contested or joined, as
+          ever; to change an input, begin from nothing.
+        - `replace`: suggestors by the name of the one whose place they take; None leaves one out. A replacement may
+          have another name and version. It counts as having seen what the one before it had seen by then, so it
+          answers only what is new; facts of families that only it reads are new to it.
+        - The others are as for `run`.
 
         Raises:
             LogError: the log holds no such run or cycle.
@@ -445,9 +445,9 @@ class Engine:
         raised: BaseException | None = None
         try:
             stop = await settle(run, decisions)
-        except StoreError as error:
+        except (StoreError, BrokenEntry) as error:
             raised = error
-            raise  # the log takes no more
+            raise  # the log takes no more, or answers in it cannot be read here: elsewhere the run may be gone on with
         except BaseException as error:  # whatever ends the run in its midst: the log says so, and stays readable
             raised = error
             run.abandon()

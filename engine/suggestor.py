@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import inspect
 import math
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from types import FrameType
 from typing import Any, Final, Literal, Protocol, cast, overload, runtime_checkable
 
 from ..facts import Payload, View
 from ..facts.family import Family, family_of
 from ..facts.fold import ANY_FAMILY
+from ..facts.names import names_around
 from ..facts.trail import SuggestorPrint
 from .errors import InvalidOption, RegistrationError
 from .signature import Signature, Slot, read_signature
@@ -255,7 +254,7 @@ def _from_function(
     if isinstance(function, Suggestor):
         raise RegistrationError(function.name, "it is a suggestor already. Decorate it once")
     name = name if name is not None else getattr(function, "__name__", type(function).__name__)
-    signature = read_signature(function, name, _names_around(function), returns=writes is None)
+    signature = read_signature(function, name, names_around(function), returns=writes is None)
     return _make(name, function, signature, reads, writes, accepts, options, _origin(function))
 
 
@@ -373,22 +372,6 @@ def _origin(target: Any) -> str:
     code = getattr(inspect.unwrap(target) if callable(target) else target, "__code__", None)
     where = f" (line {code.co_firstlineno})" if code is not None else ""
     return f"{target.__module__}.{target.__qualname__}{where}"
-
-
-def _names_around(function: Any) -> Mapping[str, Any]:
-    """Returns the local names of the functions that a suggestor is being defined in, so that classes of theirs resolve.
-
-    Not those of whoever happens to call them: a name means what it means where it is written.
-    """
-    code = getattr(inspect.unwrap(function), "__code__", None)
-    names: dict[str, Any] = {}
-    frame: FrameType | None = sys._getframe(2)
-    while code is not None and frame is not None:
-        around = frame.f_code
-        if around.co_filename == code.co_filename and code.co_qualname.startswith(f"{around.co_qualname}."):
-            names = {**frame.f_locals, **names}
-        frame = frame.f_back
-    return names
 
 
 def _is_number(value: object) -> bool:

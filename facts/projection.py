@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import inspect
 import re
-import sys
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import FrameType
 from typing import Any, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from .canonical import decode, encode
 from .errors import FactError, InvalidPayload, LogError, shown
 from .fact import Fact, check_id, printable
 from .family import family_of
+from .names import names_around
 from .payload import Opaque, Payload
 
 V = TypeVar("V", bound=Payload)
@@ -195,7 +194,7 @@ def _classes(name: str, reads: Sequence[type[Payload]]) -> tuple[type[Payload], 
 
 def _hints(fold: Fold[V], name: str) -> Mapping[str, Any]:
     try:
-        return get_type_hints(fold, localns=_names_around(fold))
+        return get_type_hints(fold, localns=names_around(fold))
     except NameError as error:
         raise ProjectionError(
             name, f"its annotation {error.name!r} cannot be resolved. Import it where the projection is defined"
@@ -250,16 +249,3 @@ def _check_payload(name: str, what: str, cls: Any) -> None:
 
 def _parts(hint: Any) -> tuple[Any, ...]:
     return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-
-
-def _names_around(function: Any) -> Mapping[str, Any]:
-    """Returns the local names of the functions that a fold is being defined in, so that classes of theirs resolve."""
-    code = getattr(inspect.unwrap(function), "__code__", None)
-    names: dict[str, Any] = {}
-    frame: FrameType | None = sys._getframe(1)
-    while code is not None and frame is not None:
-        around = frame.f_code
-        if around.co_filename == code.co_filename and code.co_qualname.startswith(f"{around.co_qualname}."):
-            names = {**frame.f_locals, **names}
-        frame = frame.f_back
-    return names

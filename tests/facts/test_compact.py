@@ -40,6 +40,7 @@ from support.histories import (
     write_history,
 )
 from support.payloads import note_fact, started
+from support.refusing import Refusing
 from support.strategies import World, engine_of, worlds
 
 RUN = RunId("r")
@@ -224,21 +225,9 @@ def _size(log: FactLog, run: str) -> int:
     return log.store.size(RunId(run)) + sum(len(note.value) for note in notes)
 
 
-class Failing(MemoryStore):
-    """A store that keeps nothing once it is told to."""
-
-    lazy = False
-    error: Exception | None = None
-
-    def commit(self, batch: Batch) -> None:
-        if self.error is not None:
-            raise self.error
-        super().commit(batch)
-
-
 @pytest.mark.parametrize("error", [OSError("disk full"), Fenced("r", 1, 2)])
 def test_a_compaction_that_cannot_be_kept_changes_nothing(error: Exception) -> None:
-    store = Failing()
+    store = Refusing()
     log = counted(FactLog(store))
     expected = log.to_bytes("r"), reads_of(counted_one(log), "r")
     store.error = error
@@ -349,7 +338,7 @@ def test_a_run_that_was_to_go_on_from_what_is_compacted_takes_its_facts_along() 
 @pytest.mark.parametrize("how", ["compact", "retain"])
 def test_a_run_cannot_begin_from_what_is_forgotten_at_the_same_moment(how: str) -> None:
     """It found its parent before, and writes after: it learns of it, and nothing is written."""
-    store = Failing()
+    store = Refusing()
     log, other = counted(FactLog(store)), FactLog(store)
     point = log.point(RUN, 5)
     other.compact("r") if how == "compact" else other.retain(count=0)
@@ -360,7 +349,7 @@ def test_a_run_cannot_begin_from_what_is_forgotten_at_the_same_moment(how: str) 
 
 
 def test_a_run_that_begins_elsewhere_meanwhile_is_not_disturbed() -> None:
-    store = Failing()
+    store = Refusing()
     log, other = counted(counted(FactLog(store)), "s"), FactLog(store)
     point = log.point(RunId("s"), log.length("s"))
     other.compact("r")
@@ -371,7 +360,7 @@ def test_a_run_that_begins_elsewhere_meanwhile_is_not_disturbed() -> None:
 
 def test_a_run_from_which_another_begins_at_the_same_moment_is_not_cut() -> None:
     """The child is written between the plan and the commit: the plan is void."""
-    store = Failing()
+    store = Refusing()
     log, other = counted(FactLog(store)), FactLog(store)
     commit = store.commit
 
@@ -388,7 +377,7 @@ def test_a_run_from_which_another_begins_at_the_same_moment_is_not_cut() -> None
 
 
 def test_a_run_that_somebody_else_writes_to_is_not_touched() -> None:
-    store = Failing()
+    store = Refusing()
     mine, theirs = FactLog(store), FactLog(store)
     theirs.claim(RUN)
     cycles = [CycleCommitted(cycle, (), [note_fact("a", f"n{cycle}", cycle)]) for cycle in range(9)]

@@ -12,14 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quiesce.engine import Approve, Engine, Gate, propose, suggestor
-from quiesce.facts import Context, Fact, FactLog, Fenced, LogError, MemoryStore, Opaque, Payload, RunId, replay, verify
+from quiesce.facts import Context, Fact, FactLog, Fenced, LogError, Opaque, Payload, RunId, replay, verify
 from quiesce.facts.forget import OWNED
 from quiesce.facts.lease import Leased
 from quiesce.facts.proof import check_proof
 from quiesce.facts.redact import NotHere
-from quiesce.facts.stores import Address, Batch
+from quiesce.facts.stores import Address
 from quiesce.facts.tombstone import Tombstone
 from support.histories import START, STORES, copy_of, cut_at, everything, note_at, write_history
+from support.refusing import Refusing
 from support.strategies import World, worlds
 
 RUN = RunId("r")
@@ -233,19 +234,9 @@ def test_who_asked_and_why_has_to_be_said(refs: list[str], reason: str, by: str,
         written(FactLog.open()).redact("r", refs, reason=reason, by=by)
 
 
-class Failing(MemoryStore):
-    lazy = False
-    error: Exception | None = None
-
-    def commit(self, batch: Batch) -> None:
-        if self.error is not None:
-            raise self.error
-        super().commit(batch)
-
-
 @pytest.mark.parametrize("error", [OSError("disk full"), Fenced("r", 1, 2)])
 def test_a_redaction_that_cannot_be_kept_changes_nothing(error: Exception) -> None:
-    store = Failing()
+    store = Refusing()
     log = written(written(FactLog(store)), "s")
     expected = log.export("r") + log.export("s")
     store.error = error
@@ -257,7 +248,7 @@ def test_a_redaction_that_cannot_be_kept_changes_nothing(error: Exception) -> No
 
 def test_a_run_that_somebody_else_writes_to_is_refused() -> None:
     """And with it the whole redaction, wherever else the payload stands."""
-    store = Failing()
+    store = Refusing()
     mine, theirs = FactLog(store), FactLog(store)
     written(mine)
     events = [logged.event for logged in mine.events("r")]

@@ -19,7 +19,6 @@ from quiesce.facts import (
     FactLog,
     Fenced,
     LogError,
-    MemoryStore,
     Payload,
     RunId,
     projection,
@@ -31,6 +30,7 @@ from quiesce.facts.forget import OWNED
 from quiesce.facts.stores import Address, Batch
 from support.histories import STORES, note_at, reads_of
 from support.payloads import note_fact, started
+from support.refusing import Refusing
 
 NOW = datetime.now(UTC)
 
@@ -231,19 +231,9 @@ def test_what_makes_no_sense_is_refused(options: dict[str, Any], problem: str) -
         FactLog.open().retain(**options)
 
 
-class Failing(MemoryStore):
-    lazy = False
-    error: Exception | None = None
-
-    def commit(self, batch: Batch) -> None:
-        if self.error is not None:
-            raise self.error
-        super().commit(batch)
-
-
 @pytest.mark.parametrize("error", [OSError("disk full"), Fenced("r", 1, 2)])
 def test_what_cannot_be_kept_drops_nothing(error: Exception) -> None:
-    store = Failing()
+    store = Refusing()
     log = FactLog(store)
     for name in "abc":
         run(log, name, 9)
@@ -256,7 +246,7 @@ def test_what_cannot_be_kept_drops_nothing(error: Exception) -> None:
 
 
 def test_a_run_that_was_resumed_in_the_meantime_is_not_dropped() -> None:
-    store = Failing()
+    store = Refusing()
     log, other = FactLog(store), FactLog(store)
     run(log, "r", 9)
     commit = store.commit
