@@ -24,6 +24,10 @@ from .read_event import read_head
 from .record import Record
 
 
+_compact = json.JSONEncoder(separators=(",", ":")).encode
+"""`json.dumps` with these separators, without making an encoder for each event."""
+
+
 @dataclass(slots=True)
 class Head:
     """Where the next event of a run goes."""
@@ -82,7 +86,7 @@ def write(run: RunId, head: Head, said: Iterable[tuple[Event, Mapping[str, Any] 
                 gone[part.sha256.hex()] = payload.tombstone.encode()
             else:
                 payloads[part.sha256.hex()] = payload_bytes(payload)
-        text = json.dumps(beside, separators=(",", ":")).encode() if beside else b"{}"
+        text = _compact(beside).encode() if beside else b"{}"
         records.append(Record(raw, digest, payloads, text, gone))
         if isinstance(event, CycleCommitted):
             families.update(fact.family for fact in event.facts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from threading import RLock
 from typing import Any
@@ -74,19 +74,26 @@ class Leases:
     def renew(self) -> None:
         """Renews those that are a third over; a background thread calls it."""
         with self.lock:
-            for lease in list(self.by_run.values()):
-                if lease.written and lease.is_due():
+            due = [lease for lease in self.by_run.values() if lease.written and lease.is_due()]
+            try:
+                self._renew(due)
+            except (LogError, OSError):  # one of them was taken over, or nothing can be written: see which
+                for lease in due:
                     try:
-                        self._renew(lease)
+                        self._renew([lease])
                     except (LogError, OSError) as error:  # the next append meets it too, and has somebody to tell
-                        leases.tell_not_renewed(lease, error)
+                        taker = self.find_taker(lease.run) if isinstance(error, Stale) else None
+                        leases.tell_not_renewed(lease, taker or error)
+                        if taker is None:
+                            return
 
-    def _renew(self, lease: Lease) -> None:
-        try:
-            self.store.commit(Batch(expects={lease.address: lease.stamp}, puts={lease.address: self._put(lease)}))
-        except Stale as error:
-            raise self.find_taker(lease.run) or error from error
-        lease.was_renewed()
+    def _renew(self, due: Sequence[Lease]) -> None:
+        if not due:
+            return
+        expects = {lease.address: lease.stamp for lease in due}
+        self.store.commit(Batch(expects=expects, puts={lease.address: self._put(lease) for lease in due}))
+        for lease in due:
+            lease.was_renewed()
 
     def holder(self, run: RunId) -> Holder | None:
         """Returns who holds a run, as the store says."""

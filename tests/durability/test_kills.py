@@ -9,6 +9,7 @@ at all of them when soaking, where random runs are killed at random calls too.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
@@ -20,7 +21,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from quiesce.facts import FactLog
-from support.crashing import LOOKING, RUN, Place, Site, check, check_images, finish, live, reference
+from support.crashing import (
+    LOOKING,
+    RUN,
+    Place,
+    Site,
+    calls_in,
+    check,
+    check_forgotten,
+    check_images,
+    finish,
+    forget,
+    live,
+    reference,
+    state_of,
+)
 from support.faults import Fault
 from support.nursery import Child, Nursery
 from support.postgres import Server, schema_of
@@ -37,7 +52,7 @@ MUST_CALL = {
     ("log.jsonl", "full"): {"open", "write", "fsync"},
 }
 """What a run makes of calls, so that a test that sees none of them is red."""
-REAL = 23
+REAL = 29
 """Of so many kills, one is a real one in the default suite."""
 
 
@@ -83,15 +98,18 @@ def check_kills(nursery: Nursery, place: Place, every: int) -> None:
     """Kills a run at each call, or at one of so many of them; and its recovery at another one, for every third."""
     whole, ends = reference(place)
     said = nursery.call(live, Place(place.folder / "dry", place.file, place.sync)).unwrap()
-    for number, site in enumerate(sites_of(said, every)):
+    missed = 0
+    sites = list(sites_of(said, every))
+    for number, site in enumerate(sites):
         here = Place(place.folder / str(number), place.file, place.sync)
         here.folder.mkdir()
         killed = nursery.call(live, here, site)
-        assert killed.killed, site
-        told = list(killed.said)
+        missed += not killed.killed
+        told = [one for one in killed.said if one[0] != "calls"]
         if number % 3 == 0:
             told += nursery.call(finish, here, _any_site(number, place.file)).said
         nursery.call(check, here, told, whole, ends).unwrap()
+    assert missed <= 1 + len(sites) // 20  # two answers may be kept in one step or in two, so the last calls may not be
 
 
 def _any_site(number: int, file: str) -> Site:
@@ -136,7 +154,7 @@ def test_whenever_the_one_that_recovers_is_killed_too_nothing_is_lost(nursery: N
 def test_a_real_kill_leaves_what_the_images_say(nursery: Nursery, place: Place) -> None:
     """At some of the calls: SIGKILL, then SIGKILL for some of those who recover."""
     (place.folder / "dry").mkdir()
-    check_kills(nursery, place, REAL if place.file == "log.db" else 7)
+    check_kills(nursery, place, REAL if place.file == "log.db" else 11)
 
 
 @pytest.mark.soak
@@ -185,6 +203,57 @@ def test_random_runs_that_are_killed_at_random_calls_lose_nothing(
         check_world(nursery, Place(Path(folder), file, sync, world), site, site_of(second))
 
 
+# --- what takes events out of a log -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("what", ["compact", "redact", "retain"])
+@pytest.mark.parametrize("store", STORES[1:3], ids="-".join)
+def test_whoever_is_killed_while_events_go_leaves_all_or_none_of_them(
+    nursery: Nursery, tmp_path: Path, what: str, store: tuple[str, Any]
+) -> None:
+    """A file of JSON lines is written anew and renamed; the next one to write removes what was left over."""
+    check_going(nursery, Place(tmp_path, *store), what, 29 if store[0] == "log.db" else 3)
+
+
+def check_going(nursery: Nursery, place: Place, what: str, step: int) -> None:
+    """Kills who takes events out of a log, at one of so many calls, and has it done again."""
+    base = _copy(place, "base", None)
+    nursery.call(live, base).unwrap()
+    done = _copy(place, "done", base)
+    said = nursery.call(forget, done, what).unwrap()
+    states = []
+    for one in (base, done):
+        with one.open() as log:
+            states.append(state_of(log))
+    found: list[int] = []
+    for number, site in enumerate(sites_of(said, step)):
+        here = _copy(place, str(number), base)
+        killed = nursery.call(forget, here, what, site)
+        found += nursery.call(check_forgotten, here, what, states).unwrap()
+        assert killed.killed, site
+
+    assert states[0] != states[1]
+    assert {0, 1} == set(found)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("what", ["compact", "redact", "retain"])
+@pytest.mark.parametrize("store", STORES, ids="-".join)
+def test_whoever_is_killed_while_events_go_at_any_call(
+    nursery: Nursery, tmp_path: Path, what: str, store: tuple[str, Any]
+) -> None:
+    check_going(nursery, Place(tmp_path, *store), what, 1)
+
+
+def _copy(place: Place, name: str, base: Place | None) -> Place:
+    folder = place.folder / name
+    if base is None:
+        folder.mkdir()
+    else:
+        shutil.copytree(base.folder, folder)
+    return Place(folder, place.file, place.sync)
+
+
 # --- PostgreSQL: the server lives ---------------------------------------------------------------------------------
 
 
@@ -195,7 +264,7 @@ def check_client(nursery: Nursery, server: Server, folder: Path, seed: int) -> C
     place.folder.mkdir()
     whole, ends = reference(place)
     FactLog.open(place.file).close()  # lays out the schema, so that the kill meets the run
-    killed = nursery.call(live, place, kill_after=draw.uniform(0.0, 0.15))
+    killed = nursery.call(live, place, kill_at=(draw.randint(0, 24), draw.uniform(0.0, 0.01)))
     nursery.call(check, place, [one for one in killed.said if one[0] != "calls"], whole, ends).unwrap()
     return killed
 
@@ -204,8 +273,9 @@ def test_clients_of_postgres_that_are_killed_lose_nothing(
     nursery: Nursery, postgres: Server, tmp_path: Path
 ) -> None:  # fmt: skip
     """At random moments; the server ends what they had begun."""
-    ended = [check_client(nursery, postgres, tmp_path, seed) for seed in range(10)]
+    ended = [check_client(nursery, postgres, tmp_path, seed) for seed in range(6)]
 
+    assert all(one.killed or one.said[-1][0] == "calls" for one in ended)
     assert any(one.killed and one.said for one in ended)
 
 
@@ -217,10 +287,13 @@ def test_many_clients_of_postgres_that_are_killed_lose_nothing(
         check_client(nursery, postgres, tmp_path, seed)
 
 
-def test_the_reference_has_some_of_everything(tmp_path: Path) -> None:
-    """A journal, failures, revisions, contests, a gate that was decided, and inputs in two parts."""
-    whole, ends = reference(Place(tmp_path))
+def test_the_reference_has_some_of_everything(nursery: Nursery, tmp_path: Path) -> None:
+    """A journal of every call, failures, revisions, contests, a decided gate, and inputs in two parts."""
+    place = Place(tmp_path)
+    whole, ends = reference(place)
+    said = nursery.call(live, place).unwrap()
 
+    assert set(calls_in(place.side)) == {key for kind, keys in said if kind == "kept" for key in keys}
     assert len(ends) >= 6
     for part in (
         b'"crash-order:c"', b"nobody answers", b'"contested', b"gate_opened", b"gate_decided", b"run_resumed",

@@ -113,11 +113,12 @@ class LogMachine(RuleBasedStateMachine):
         store.left = None
         if not store.died:
             return False
-        old, before = self.log, len(self.log.store.runs())
+        before = len(self.log.store.runs())
         self.disk.crash()
         self.log = self.disk.open()
         assert before == len(self.log.store.runs())
-        old.store.under.close() if self.kind != "memory" else None
+        if self.kind != "memory":
+            store.under.close()
         return True
 
     # --- what happens -----------------------------------------------------------------------------------------------
@@ -318,7 +319,7 @@ class LogMachine(RuleBasedStateMachine):
     @rule()
     def rebuild(self) -> None:
         """What was learned is learned again, to the same end."""
-        before = dict(self.log.values("seen"))
+        before: dict[str, Any] = dict(self.log.values("seen"))
         self.log.rebuild()
 
         assert before == dict(self.log.values("seen"))

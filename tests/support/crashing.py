@@ -6,7 +6,7 @@ import os
 import shutil
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -30,7 +30,7 @@ from quiesce.engine import (
     propose,
     suggestor,
 )
-from quiesce.facts import Context, Fact, FactLog, Payload, RunId, View, replay, verify
+from quiesce.facts import Context, Fact, FactLog, Opaque, Payload, RunId, View, replay, verify
 from quiesce.facts.event import RunResumed
 from support.faults import Fault, python_calls, sqlite_calls
 from support.strategies import World, context_of
@@ -202,6 +202,38 @@ def finish(say: Say, place: Place, site: Site | None = None, images: Path | None
     """Does what another process has left to do, in the same manner."""
     with _watching(say, place, site, images), place.open() as log:
         anyio.run(lambda: do_rest(say, log, place))
+
+
+def forget(say: Say, place: Place, what: str, site: Site | None = None) -> None:
+    """Takes something out of the log of a run that has ended: by compacting, redacting or dropping it."""
+    with _watching(say, place, site, None), place.open() as log:
+        if what == "compact":
+            log.compact(RUN)
+        elif what == "redact":
+            log.redact(RUN, ["crash-order:a"], reason="erasure request", by="ana")
+        else:
+            log.retain(count=0)
+
+
+def check_forgotten(say: Say, place: Place, what: str, states: Sequence[Any]) -> None:
+    """Checks that what a killed process left is as before or as after, whole; tells which. Then does it again."""
+    with place.open() as log:
+        check_sound(log)
+        say(list(states).index(state_of(log)))
+    forget(lambda _: None, place, what)
+    with place.open() as log:
+        check_sound(log)
+        assert states[-1] == state_of(log)
+    assert {path.name for path in place.folder.iterdir()} <= {"calls", place.file}
+
+
+def state_of(log: FactLog) -> Any:
+    """Returns what a log has of the run, and what is gone."""
+    if RUN not in log:
+        return None
+    records = [(record.digest, sorted(record.payloads), sorted(record.gone)) for record in log.store.read(RUN)]
+    facts = [(fact.ref, isinstance(fact.payload, Opaque), fact.digest) for fact in replay(log, RUN)]
+    return log.store.first(RUN), records, facts
 
 
 def check(say: Say, place: Place, told: Iterable[Any], whole: bytes, ends: set[int]) -> None:

@@ -73,7 +73,7 @@ def check_fault(place: Place, opened: Callable[[], Store], nth: int, when: When,
     """Lets the nth commit of a run fail, finishes it, and returns whether there was such a commit."""
     whole, ends = reference(place)
     store, told = Failing(opened(), nth, when, disturb), list[Any]()
-    with FactLog(store) as log:  # type: ignore[arg-type]  # it has all the rest of the store that it holds
+    with FactLog(store) as log:
         try:
             anyio.run(lambda: do_all(told.append, log, place))
         except (NotKept, NotJournaled, StoreError) as error:
@@ -101,10 +101,10 @@ def _fail(place: Place, site: Site, whole: bytes, ends: set[int]) -> str:
     try:
         with WATCHES[watch](fault) as calls:
             try:
-                log = place.open()
-                anyio.run(lambda: do_all(told.append, log, place))
-                closing, log = log, None
-                closing.close()
+                opened = log = place.open()
+                anyio.run(lambda: do_all(told.append, opened, place))
+                log = None
+                opened.close()
             finally:
                 calls.fault = None  # the disk has room again
         said = "nothing" if calls.hit else "not made"  # SQLite opens /dev/urandom once in a process

@@ -131,7 +131,7 @@ class Disk:
             "sqlite": lambda: SqliteStore(self._folder() / "log.db"),
             "jsonl": lambda: JsonLinesStore(self._folder() / "log.jsonl"),
         }
-        log = FactLog(Mortal(stores[self.kind]()))  # type: ignore[arg-type]  # it has the rest of the store it holds
+        log = FactLog(Mortal(stores[self.kind]()))
         log.register(seen)
         return log
 

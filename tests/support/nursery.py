@@ -14,15 +14,14 @@ import gc
 import importlib
 import os
 import pickle
-import select
 import signal
 import struct
 import subprocess
 import sys
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +55,14 @@ class Nursery:
         )  # fmt: skip
         atexit.register(self.close)
 
-    def call(self, work: Callable[..., object], *args: Any, kill_after: float | None = None) -> Child:
-        """Calls `work(say, *args)` in a process of its own, which is killed after so many seconds, if some are said."""
+    def call(self, work: Callable[..., object], *args: Any, kill_at: tuple[int, float] | None = None) -> Child:
+        """Calls `work(say, *args)` in a process of its own.
+
+        With `kill_at` it is killed once it has told so many things, and so many seconds have passed since.
+        """
         assert self._server.stdin is not None
         assert self._server.stdout is not None
-        _send(self._server.stdin.fileno(), (work.__module__, work.__qualname__, args, kill_after))
+        _send(self._server.stdin.fileno(), (work.__module__, work.__qualname__, args, kill_at))
         said, code, error = _receive(self._server.stdout.fileno())
         if code not in (0, -signal.SIGKILL) and not error:
             error = f"it ended with code {code}"
@@ -112,7 +114,7 @@ def _serve() -> None:
 
 
 def _raise(
-    orders: int, answers: int, module: str, name: str, args: Sequence[Any], kill_after: float | None
+    orders: int, answers: int, module: str, name: str, args: Sequence[Any], kill_at: tuple[int, float] | None
 ) -> tuple[list[Any], int, str]:  # fmt: skip
     """Returns what a child said, how it ended, and what it raised."""
     hear, tell = os.pipe()
@@ -122,23 +124,23 @@ def _raise(
             os.close(one)
         _live(tell, module, name, args)
     os.close(tell)
-    if kill_after is not None:
-        select.select([], [], [], kill_after)
-        os.kill(pid, signal.SIGKILL)
-    raw = b""
-    while more := os.read(hear, 1 << 16):
-        raw += more
-    os.close(hear)
-    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    said, error = [], ""
-    stream = BytesIO(raw)
-    while head := stream.read(4):
-        kind, value = pickle.loads(stream.read(struct.unpack("!I", head)[0]))
+    said: list[Any] = []
+    error = ""
+    while True:
+        if kill_at is not None and len(said) >= kill_at[0]:
+            time.sleep(kill_at[1])
+            os.kill(pid, signal.SIGKILL)
+            kill_at = None
+        try:
+            kind, value = _receive(hear)
+        except EOFError:
+            break
         if kind == "said":
             said.append(value)
         else:
             error = value
-    return said, code, error
+    os.close(hear)
+    return said, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), error
 
 
 def _live(tell: int, module: str, name: str, args: Sequence[Any]) -> None:
