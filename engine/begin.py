@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +37,24 @@ def begin(
     if moment.run in log:
         raise EngineError(f"run {moment.run!r} is in this log already. Give another run_id, or resume that run")
     log.claim(moment.run)
+    with giving_back(log, moment.run):
+        return _begin(plan, base, log, moment, executor, replaced)
+
+
+@contextmanager
+def giving_back(log: FactLog, run: RunId) -> Iterator[None]:
+    """Gives a run back that was claimed, if what comes before its first event fails."""
+    try:
+        yield
+    except BaseException:  # whatever it was goes on to the caller
+        log.release(run)
+        raise
+
+
+def _begin(
+    plan: Plan, base: Context, log: FactLog, moment: Moment, executor: ExecutorFactory,
+    replaced: Mapping[str, str] | None,
+) -> Run:  # fmt: skip
     context = base.copy()
     trail = context._trail
     parent = _find_parent(base, log)
@@ -63,12 +82,11 @@ def claim(log: FactLog, run: RunId, seq: int) -> None:
         EngineError: it has gone on since it was read.
     """
     log.claim(run)
-    if log.store.lazy or (found := log.length(run)) == seq:
-        return
-    log.release(run)
-    raise EngineError(
-        f"run {run} has gone on while it was read: it was at event {seq}, the log is at {found}. Try again"
-    )
+    with giving_back(log, run):
+        if not log.store.lazy and (found := log.length(run)) != seq:
+            raise EngineError(
+                f"run {run} has gone on while it was read: it was at event {seq}, the log is at {found}. Try again"
+            )
 
 
 def go_on(plan: Plan, context: Context, log: FactLog, moment: Moment, executor: ExecutorFactory) -> Run:
@@ -90,7 +108,7 @@ def _recorder(plan: Plan, context: Context, log: FactLog, run: RunId) -> Recorde
     recorded = [one for one in plan.graph.suggestors if one.recorded]
     if not recorded:
         return None
-    goes_on = context._trail.run == run and any(not one.options.pure for one in recorded)
+    goes_on = context._trail.run == run
     return Recorder(log, run, plan.clock, read_journal(log, run, context._trail.cycle) if goes_on else None)
 
 

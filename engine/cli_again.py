@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from ..facts import FactLog, LogError, RunId
+from ..facts import FactLog, LogError, RunId, replay
 from . import cli_json, cli_report
 from . import cli_options as given
 from .cli_codes import Code, Interrupted, Misuse, code_of, one_line, problem_of
@@ -86,16 +86,19 @@ def rerun(
         loaded = load_engine(engine)
         with open_log(log) as kept:
             found = loaded.rerun_sync(kept, run, goals=load_goals(engine))
+            known = () if found.same else replay(kept, run)
+            gone = [fact.ref for fact in known if cli_json.redacted_data(fact.payload)]
     if json:
         parting = found.parting
         cli_json.write({
             "run": found.run, "same": found.same, "compared": found.compared, "changes": list(found.changes),
+            "redacted": gone,
             "parting": None if parting is None else {
                 "cycle": parting.cycle, "what": parting.what, "recorded": parting.recorded, "now": parting.now,
             },
         })  # fmt: skip
     else:
-        cli_report.show_rerun(Screen(), found)
+        cli_report.show_rerun(Screen(), found, gone)
     return Code.OK if found.same else Code.FOUND
 
 

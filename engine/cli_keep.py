@@ -142,7 +142,10 @@ def _open(
 
 def _lines(report: object) -> str:
     """Returns what a report says, line by line, with nothing in it that could steer a terminal."""
-    return "\n".join(printable(line) for line in str(report).splitlines())
+    lines = [printable(line) for line in str(report).splitlines()]
+    if getattr(report, "elsewhere", ()):
+        lines.append("--everywhere erases it there too; --json names all of these runs")
+    return "\n".join(lines)
 
 
 def _by_run(found: Any) -> Iterator[Mapping[str, Any]]:

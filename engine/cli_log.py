@@ -48,6 +48,11 @@ def path_of(url: str) -> Path | None:
     return Path(url.removeprefix("file://").removeprefix("sqlite:///"))
 
 
+def is_database(text: bytes) -> bool:
+    """Tells whether what a file holds is a SQLite database."""
+    return text.startswith(_MAGIC)
+
+
 def refuse_input_as_log(input: str | None, log: str | None) -> None:
     """Raises Misuse if a run would be written behind its own input."""
     path = path_of(log) if log else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,11 +11,11 @@ from typing import IO
 
 import typer
 
-from ..facts import FactLog
+from ..facts import Broken, BrokenEvent, BrokenNote, FactLog
 from . import cli_options as given
-from .cli_codes import Code, Misuse, one_line
+from .cli_codes import Code, Misuse, one_line, without_password
 from .cli_input import read_bytes
-from .cli_log import Sync, open_log, path_of
+from .cli_log import Sync, is_database, open_log, path_of
 from .cli_progress import progress
 
 LONG_TEXT = 1_000_000
@@ -35,7 +36,14 @@ def export(
         _refuse_own_file(out, log)
         with open_output(out) as file, progress("exporting", len(chosen), quiet=quiet, least=2) as advance:
             for done, run in enumerate(chosen, 1):
-                _write(kept, run, file)
+                try:
+                    _write(kept, run, file)
+                except (Broken, BrokenEvent, BrokenNote) as error:
+                    did = "What was written is not all" if out is None else "Nothing was written"
+                    instead = " in place of --all" if everything else ""
+                    raise Misuse(
+                        f"{error}. {did}. `quiesce verify` tells which runs are sound: name those{instead}"
+                    ) from error
                 if advance is not None:
                     advance(done)
     return Code.OK
@@ -49,6 +57,11 @@ def import_runs(
     with progress("reading", len(files), quiet=quiet, least=2) as advance:
         for done, file in enumerate(files, 1):
             parts.append(read_bytes(file))
+            if is_database(parts[-1]):
+                raise Misuse(
+                    f"{file} is a SQLite log, not an export. Write: quiesce export --all --log {shlex.quote(file)} | "
+                    f"quiesce import - --log {shlex.quote(without_password(log))}"
+                )
             if advance is not None:
                 advance(done)
     text = b"\n".join(parts)

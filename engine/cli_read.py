@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import nullcontext
+from typing import TYPE_CHECKING
 
 import typer
 
 from .. import facts
 from ..facts.fact import printable
+from ..facts.missing import NeverRan, RanOtherwise, Unfinished, Waiting
 from . import cli_json, cli_show
 from . import cli_options as given
 from .cli_codes import Code
+from .cli_hints import Hints
 from .cli_load import explain_fact, load_modules
 from .cli_log import open_log
 from .cli_settle import quiet
 from .cli_show import Screen
+
+if TYPE_CHECKING:
+    from ..facts.why_not import WhyNot
 
 
 def runs(log: given.Log, json: given.Json = False) -> int:
@@ -74,12 +81,30 @@ def why_not(
         load_modules(imports)
     with open_log(log) as kept:
         found = find_why_not(kept, run, ref, at)
+        commands = list(_next(found, Hints(log, imports=imports or ()))) if at is None else []
     if json:
         cli_json.write(found.to_json())
     else:
         for line in found.lines():
             Screen().whole(printable(line))
+        for what, command in commands:
+            Screen().whole((f"{what}: ", "dim"), command)
     return Code.OK
+
+
+def _next(found: WhyNot, hints: Hints) -> Iterator[tuple[str, str]]:
+    """Yields the commands that would bring a run on, where that may bring what is missing; each once."""
+    told: dict[str, tuple[str, str]] = {}
+    pending = [found]
+    while pending:
+        for finding in pending.pop().findings:
+            if isinstance(finding, Waiting):
+                told.setdefault("gate", ("approve it", hints.decide("approve", found.run, finding.gate)))
+            elif isinstance(finding, Unfinished) and finding.holder is None:
+                told.setdefault("end", ("finish it", hints.recover(found.run)))
+            elif isinstance(finding, (NeverRan, RanOtherwise)):
+                pending += finding.because
+    yield from told.values()
 
 
 def diff(

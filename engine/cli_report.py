@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
@@ -13,12 +12,15 @@ from ..facts.fact import printable
 from ..facts.trail import Parked
 from .cli_codes import problem_of
 from .cli_hints import Hints
-from .cli_show import Screen, cut, new_table, shown, stop_style
-from .recover import Recovery
+from .cli_show import Screen, cut, moment, new_table, shown, stop_style
+from .recover import Recovery, held
 from .stop import AwaitingApproval, describe
 
 if TYPE_CHECKING:
     from .rerun import Rerun
+
+MANY = 5
+"""Names that are shown where there may be very many."""
 
 
 def show_open_gates(screen: Screen, found: Sequence[tuple[str, Parked]]) -> None:
@@ -49,27 +51,20 @@ def show_unfinished(screen: Screen, found: Sequence[Mapping[str, Any]]) -> None:
     screen.print(rows)
 
 
-def moment(text: str | None) -> str:
-    """Returns a time as people read it, to the second and in UTC; what is none as it stands."""
-    if not text:
-        return ""
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        return printable(text)
-    return f"{at.astimezone(UTC) if at.tzinfo else at:%Y-%m-%d %H:%M:%S}"
-
-
 def show_recovery(screen: Screen, chosen: Sequence[str], found: Recovery, hints: Hints) -> None:
     """Writes what became of unfinished runs."""
+    left = {runs[0]: (runs, error) for runs, error in found.left()}
     for run in map(RunId, chosen):
         if (result := found.results.get(run)) is not None:
             screen.whole(
                 ("finished  ", "green"), (printable(run), "bold"), "  ",
                 (printable(describe(result.stop)), stop_style(result.stop)),
             )  # fmt: skip
-        else:
-            screen.whole(("left      ", "yellow"), (printable(run), "bold"), f"  {problem_of(found.skipped[run])}")
+        elif run in left:
+            runs, error = left[run]
+            many = len(runs) > 1
+            name, why = (f"{len(runs):,} runs", held(runs, error)) if many else (run, problem_of(error))
+            screen.whole(("left      ", "yellow"), (printable(name), "bold"), f"  {printable(why)}")
     if not chosen:
         screen.row("every run has stopped")
     for result in found.results.values():
@@ -79,10 +74,18 @@ def show_recovery(screen: Screen, chosen: Sequence[str], found: Recovery, hints:
             break
 
 
-def show_rerun(screen: Screen, found: Rerun) -> None:
-    """Writes whether a run came out as it was recorded, and both sides of the first place where it did not."""
+def show_rerun(screen: Screen, found: Rerun, gone: Sequence[str]) -> None:
+    """Writes whether a run came out as it was recorded, and both sides of the first place where it did not.
+
+    `gone` are the facts that were redacted: whoever reads one of them cannot say today what was said then.
+    """
     for change in found.changes:
         screen.whole(("changed since  ", "yellow"), printable(change))
+    if gone:
+        named = ", ".join(gone[:MANY]) + (", …" if len(gone) > MANY else "")
+        screen.whole(
+            ("redacted since  ", "yellow"), f"{printable(named)}: what rests on it cannot come out as it was recorded"
+        )
     compared = f"{found.compared:,} event{'' if found.compared == 1 else 's'}"
     if found.parting is None:
         screen.whole(("same  ", "green"), (printable(found.run), "bold"), f"  {compared} came out as recorded")

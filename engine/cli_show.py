@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -109,7 +110,8 @@ def show_result(screen: Screen, result: Result, rows: int, hints: Hints) -> None
 def show_replay(screen: Screen, run: str, context: Context, stop: Mapping[str, Any] | None, rows: int) -> None:
     """Writes what a run knew at the end of a cycle."""
     show_facts(screen, in_order(context), rows)
-    known = f"  {_count(len(context), 'fact')} at the end of cycle {context.trail.cycle}; the run "
+    link = "is " if stop is None else ""
+    known = f"  {_count(len(context), 'fact')} at the end of cycle {context.trail.cycle}; the run {link}"
     screen.whole("run ", (printable(run), "bold"), known, stop_text(stop))
 
 
@@ -180,14 +182,24 @@ def stop_style(stop: Stop) -> str:
     return "green" if isinstance(stop, (Converged, GoalsMet)) else "yellow"
 
 
+def moment(text: str | None) -> str:
+    """Returns a time as people read it, to the second and in UTC; what is none as it stands."""
+    if not text:
+        return ""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return printable(text)
+    return f"{at.astimezone(UTC) if at.tzinfo else at:%Y-%m-%d %H:%M:%S}"
+
+
 def show_runs(screen: Screen, runs: Sequence[Mapping[str, Any]]) -> None:
     """Writes the runs of a log: when each began, what it came to, why it ended."""
     table = new_table("run", "started", ">events", ">facts", "stop")
     for one in runs:
         stop = Text(f"damaged: {printable(one['fault'])}", "red") if one["fault"] else stop_text(one["stop"])
-        started = (one["started"] or "")[:19].replace("T", " ")
         table.add_row(
-            Text(printable(one["run"]), "bold"), Text(printable(started), "dim"), f"{one['events']:,}",
+            Text(printable(one["run"]), "bold"), Text(moment(one["started"]), "dim"), f"{one['events']:,}",
             "" if one["facts"] is None else f"{one['facts']:,}", stop,
         )  # fmt: skip
     screen.print(table) if runs else screen.row("the log is empty")

@@ -25,7 +25,8 @@ def is_whole(value: object, least: int) -> bool:
 
 def check_log(given: FactLog) -> FactLog:
     if not isinstance(given, FactLog):
-        raise InvalidOption("log", given, 'a FactLog. Write: log=FactLog.open("run.jsonl")')
+        place = given if isinstance(given, str) else "runs.db"
+        raise InvalidOption("log", given, f'a FactLog. Write: log=FactLog.open("{place}")')
     return given
 
 

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 from ..facts import Context, FactLog, QuiesceError, RunId
 from ..facts.event import Compacted, ContextCarried, CycleCommitted, RunResumed, RunStarted
 from ..facts.fold import apply
+from ..facts.lease import Leased
 from ..facts.replay import lineage
+from ..facts.stores import Fenced, Stale
 from ..facts.view import Moment
-from .begin import ExecutorFactory, Had, claim, go_on
+from .begin import ExecutorFactory, Had, claim, giving_back, go_on
 from .changes import check_cast
 from .commit import NotKept
 from .errors import EngineError, InvalidOption
@@ -28,6 +30,9 @@ from .side_by_side import side_by_side
 if TYPE_CHECKING:
     from .engine import Engine
 
+SHOWN = 5
+"""Runs that are named where many were left for the same reason."""
+
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
@@ -40,14 +45,37 @@ class Recovery:
 
     def __str__(self) -> str:
         told = [str(result) for result in self.results.values()]
-        told += [f"run {run} was left as it is: {error}" for run, error in self.skipped.items()]
+        for runs, error in self.left():
+            if len(runs) == 1:
+                told.append(f"run {runs[0]} was left as it is: {error}")
+            else:
+                told.append(f"{len(runs):,} runs were left as they are: {held(runs, error)}")
         return "\n".join(told) or "no run was unfinished"
+
+    def left(self) -> list[tuple[list[RunId], Exception]]:
+        """Returns the runs that were left as they are, and why; those that one process is writing together."""
+        found: list[tuple[list[RunId], Exception]] = []
+        of_holder: dict[str, list[RunId]] = {}
+        for run, error in self.skipped.items():
+            if isinstance(error, Leased) and error.holder in of_holder:
+                of_holder[error.holder].append(run)
+                continue
+            found.append(([run], error))
+            if isinstance(error, Leased):
+                of_holder[error.holder] = found[-1][0]
+        return found
 
     def unwrap(self) -> Recovery:
         """Returns itself if every run was gone on with, else raises the first reason why one was not."""
         for error in self.skipped.values():
             raise error
         return self
+
+
+def held(runs: Sequence[RunId], error: Exception) -> str:
+    """Returns why several runs were left as they are: who is writing to them."""
+    named = ", ".join(runs[:SHOWN]) + (", …" if len(runs) > SHOWN else "")
+    return f"they are being written by {getattr(error, 'holder', 'another process')}: {named}"
 
 
 @dataclass(slots=True)
@@ -99,7 +127,8 @@ class Left:
     def go_on(self, plan: Plan, log: FactLog, executor: ExecutorFactory) -> Run:
         """Returns the run as it was when its last event was written; this process is its writer from here on."""
         claim(log, self.name, self.context.trail.seq)
-        run = go_on(plan, self.context, log, Moment(self.name, self.seed, self.now), executor)
+        with giving_back(log, self.name):
+            run = go_on(plan, self.context, log, Moment(self.name, self.seed, self.now), executor)
         run.recent = list(self.recent)
         run.fresh = self.fresh()
         return run
@@ -126,8 +155,10 @@ async def recover(
     async def one(name: RunId) -> None:
         try:
             results[name] = await _finish(engine, log, name, wanted, accept_changes, observers)
-        except (NotKept, NotJournaled):
-            raise  # the log takes no more: the others would only pay for answers that it cannot keep
+        except (NotKept, NotJournaled) as error:
+            if not isinstance(error.__cause__, (Fenced, Stale)):
+                raise  # the log takes no more: the others would only pay for answers that it cannot keep
+            skipped[name] = error  # somebody has taken over this one
         except QuiesceError as error:
             skipped[name] = error
 

@@ -165,6 +165,7 @@ class _Loop:
         if recorder is None or not suggestor.recorded:
             return [None] * len(invocations)
         outcomes = [recorder.find(invocation) for invocation in invocations]
+        recorder.keep_reused()
         if (reused := len(outcomes) - outcomes.count(None)) > 0:
             self.run.cycles[cycle].reused[suggestor.name] = reused
         return outcomes

@@ -23,7 +23,6 @@ from .payload import Opaque
 from .read_event import read_head
 from .record import Record
 
-
 _compact = json.JSONEncoder(separators=(",", ":")).encode
 """`json.dumps` with these separators, without making an encoder for each event."""
 

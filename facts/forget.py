@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 from .errors import LogError
 from .fact import RunId
-from .lease import Holder, Leased, stamp
+from .lease import Leased, read_holder, stamp
 from .lease import address_of as lease_of
 from .record import Record
-from .seal import seal, unseal
+from .seal import seal
 from .stores import Address, Batch, Put, Stale, Store
 
 if TYPE_CHECKING:
@@ -119,8 +119,8 @@ def check_lease(log: FactLog, run: RunId) -> int | None:
     note = log.store.note(address)
     if note is None:
         return None
-    holder, now = Holder.read(run, unseal(address, note.value)), log.store.now()
-    if run not in log._held.by_run and not holder.is_over(now, run):
+    holder, now = read_holder(run, note.value), log.store.now()
+    if holder is not None and run not in log._held.by_run and not holder.is_over(now, run):
         raise Leased(run, holder.where, holder.until - now)
     return note.stamp
 

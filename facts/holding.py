@@ -44,20 +44,23 @@ class Leases:
         note = self.store.note(address)
         epoch, expected = 1, None
         if note is not None:
-            holder, now = Holder.read(run, unseal(address, note.value)), self.store.now()
-            if not holder.is_over(now, run):
+            holder, now = leases.read_holder(run, note.value), self.store.now()
+            if holder is not None and not holder.is_over(now, run):
                 raise Leased(run, holder.where, holder.until - now)
-            epoch, expected = holder.epoch + 1, note.stamp
-        lease = Lease(run, epoch, stamp(), self.seconds, self.token)
+            epoch, expected = 2 if holder is None else holder.epoch + 1, note.stamp
+        lease = Lease(run, epoch, stamp(), self.seconds, self.token, expected)
+        self.by_run[run] = lease  # first: whoever sees the lease in the store must not take its holder for dead
+        leases.watch(self)
         if self.store.length(run):
             try:
                 self.store.commit(Batch(expects={address: expected}, puts={address: self._put(lease)}))
-            except Stale:  # somebody was faster: see who
-                self.claim(run)
+            except BaseException as error:
+                del self.by_run[run]
+                if not isinstance(error, Stale):
+                    raise
+                self.claim(run)  # somebody was faster: see who
                 return
             lease.written = True
-        self.by_run[run] = lease
-        leases.watch(self)
 
     def release(self, run: RunId) -> None:
         """Gives back the lease of a run that this process does not go on with, if it holds it."""
@@ -109,7 +112,7 @@ class Leases:
         if lease is None or (last is None and not lease.written):
             return
         address = lease.address
-        batch.expects = {**batch.expects, address: lease.stamp if lease.written else None}
+        batch.expects = {**batch.expects, address: lease.stamp if lease.written else lease.before}
         if isinstance(last, RunStopped):
             if lease.written:
                 puts[address] = None

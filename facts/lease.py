@@ -25,6 +25,7 @@ from weakref import WeakSet
 
 from .errors import StoreError
 from .fact import RunId
+from .seal import unseal
 from .stores import Address, Fenced
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 SECONDS = 30.0
 """How long a lease holds without being renewed; the default of `FactLog.open`."""
+BUSY = 0.1
+"""After how many seconds a log that was busy is asked again."""
 SPACE = "lease"
 
 
@@ -69,6 +72,8 @@ class Lease:
     seconds: float
     token: str
     """Which log object of this process holds it."""
+    before: int | None = None
+    """The stamp of the lease in whose place it comes; None if there is none."""
     written: bool = False
     """It stands in the store; a new run's lease is written with its first events."""
     renewed: float = field(default_factory=monotonic)
@@ -113,7 +118,7 @@ class Holder:
             data: dict[str, Any] = json.loads(raw)
             process = (str(data["machine"]), str(data["space"]), int(data["pid"]), str(data["begun"]))
             return cls(int(data["epoch"]), float(data["until"]), _describe(data), str(data["log"]), process)
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise StoreError(f"run {run}: its lease cannot be read: {error!r}") from error
 
     def is_over(self, now: float, run: RunId) -> bool:
@@ -126,8 +131,20 @@ class Holder:
         if (machine, space) != (me["machine"], me["space"]) or not machine:
             return False  # elsewhere: only time can tell
         if (pid, begun) == (me["pid"], me["begun"]):
-            return not any(held.token == self.log and run in held.by_run for held in list(_held))
+            return not any(held.token == self.log and run in held.by_run for held in _all_held())
         return _begun(pid) != begun
+
+
+def read_holder(run: RunId, value: bytes) -> Holder | None:
+    """Returns who holds a run, from its lease as a store has it; None, and a warning, if the lease is damaged.
+
+    Such a run may be taken over: whoever holds it is fenced by the stamp, which is no part of what is damaged.
+    """
+    try:
+        return Holder.read(run, unseal(address_of(run), value))
+    except StoreError as error:
+        logging.getLogger("quiesce").warning("the lease of run %s counts as over: %s", run, error)
+        return None
 
 
 def address_of(run: RunId) -> Address:
@@ -188,6 +205,8 @@ def _begun(pid: int) -> str:
 
 _held: WeakSet[Leases] = WeakSet()
 """The leases of every log of this process."""
+_changing = threading.Lock()
+"""Held while it is added to or gone through."""
 _wake = threading.Event()
 _renewing = threading.Lock()
 """Held while leases are renewed, and while this process forks: no child inherits a log that its thread had locked."""
@@ -197,7 +216,8 @@ _thread: threading.Thread | None = None
 def watch(held: Leases) -> None:
     """Sees to it that a log's leases are renewed until it has none."""
     global _thread  # noqa: PLW0603  one thread for all logs of a process
-    _held.add(held)
+    with _changing:
+        _held.add(held)
     if _thread is None or not _thread.is_alive():
         _thread = threading.Thread(target=_renew_all, name="quiesce-leases", daemon=True)
         _thread.start()
@@ -213,21 +233,34 @@ def tell_not_renewed(lease: Lease, error: Exception) -> None:
 def _renew_all() -> None:
     while True:
         with _renewing:
-            pause = min([SECONDS / 3, *map(_renew, list(_held))])
+            pause = min([SECONDS / 3, *map(_renew, _all_held())])
         _wake.wait(pause)
         _wake.clear()
 
 
+def _all_held() -> list[Leases]:
+    with _changing:
+        return list(_held)
+
+
 def _renew(held: Leases) -> float:
     """Renews the leases of a log, in a function of its own so that the thread does not keep the log alive."""
-    held.renew()
-    return held.seconds / 3
+    try:
+        if held.lock.acquire(blocking=False):  # a log that is busy for long must not keep others waiting
+            try:
+                held.renew()
+            finally:
+                held.lock.release()
+            return held.seconds / 3
+    except Exception:  # the thread of all logs lives on, whatever the store of one raises
+        logging.getLogger("quiesce").exception("leases not renewed")
+    return min(BUSY, held.seconds / 3)
 
 
 def _forget() -> None:
     """Leaves what a child process inherits to the process that it comes from: its thread, and its leases."""
-    global _thread, _wake, _held, _stamps  # noqa: PLW0603  a child has none of what its parent had
-    _thread, _wake, _held = None, threading.Event(), WeakSet()
+    global _thread, _wake, _held, _changing, _stamps  # noqa: PLW0603  a child has none of what its parent had
+    _thread, _wake, _held, _changing = None, threading.Event(), WeakSet(), threading.Lock()
     _stamps = count(secrets.randbits(62))
     _renewing.release()
 

@@ -15,11 +15,11 @@ from .family import family_of
 from .forget import JOURNAL, MEMO, Leaving, check_lease, child_of, counted, said_bytes, stamp_of
 from .lease import address_of as lease_of
 from .lease import stamp
-from .read_event import read_head
+from .read_event import BrokenEvent, read_head
 from .record import Record
 from .seal import BrokenNote, seal, unseal
 from .snapshot import Body, Snapshot, address_of
-from .stores import Address, Put
+from .stores import Address, Broken, Put
 from .tombstone import Tombstone
 
 if TYPE_CHECKING:
@@ -63,8 +63,10 @@ class Redaction:
     elsewhere: tuple[RunId, ...] = ()
     """Other runs in which the same payloads still stand; `everywhere=True` erases them there too."""
     mentions: tuple[str, ...] = ()
-    """Facts that rest on what was redacted: what they took over from it still stands there."""
+    """Facts that rest on what was redacted, also through others: what they took over from it still stands there."""
     dry_run: bool = False
+    unread: tuple[RunId, ...] = ()
+    """Other runs that are damaged: nobody can tell whether the payloads stand there, and nothing was erased in them."""
 
     def __str__(self) -> str:
         return "\n".join(self._lines())
@@ -80,6 +82,9 @@ class Redaction:
         if self.elsewhere:
             others = counted(len(self.elsewhere), "other run")
             yield f"the same content still stands in {others}: {_some(self.elsewhere)}"
+        if self.unread:
+            others = counted(len(self.unread), "other run")
+            yield f"not looked into, and not erased there: {others} with damage: {', '.join(self.unread)}"
         if self.mentions:
             yield f"what may repeat it still stands: {_some(self.mentions)}"
 
@@ -104,11 +109,19 @@ def redact(
     digests = frozenset(found.digests if everywhere else found.own)
     at = datetime.fromtimestamp(log.store.now(), UTC).isoformat(timespec="seconds")
     work = _Work(log, digests, Tombstone(reason, by, at).to_bytes())
-    elsewhere = []
+    elsewhere, unread = [], []
     for one in log.runs():
-        if one == name or everywhere:
+        if one == name:
             work.take(one, found.families)
-        elif any(digests & place.payloads.keys() for place in _places(log, one)):
+            continue
+        try:  # damage in one run is no reason to keep what was to be erased in all others
+            found_there = [digests & place.payloads.keys() for place in _places(log, one)]  # to its end: all is sound
+        except (Broken, BrokenEvent, BrokenNote):
+            unread.append(one)
+            continue
+        if everywhere:
+            work.take(one, found.families)
+        elif any(found_there):
             elsewhere.append(one)
     work.take_notes(MEMO, None)
     if work.payloads + work.notes and not dry_run:
@@ -118,7 +131,7 @@ def redact(
             shrink()  # or the bytes would stay in pages that are free
     return Redaction(
         name, wanted, tuple(sorted(digests)), work.runs, work.payloads, work.bytes, work.notes, work.already,
-        tuple(elsewhere), tuple(dict.fromkeys(found.mentions)), dry_run,
+        tuple(elsewhere), tuple(dict.fromkeys(found.mentions)), dry_run, tuple(unread),
     )  # fmt: skip
 
 
@@ -186,6 +199,8 @@ class _Found:
         self.families: set[str] = set()
         self.mentions: list[str] = []
         self._where: dict[str, RunId] = {}
+        self._rest = set(refs)
+        """The refs, and those that rest on them."""
 
     def look(self, run: RunId, place: _Place) -> None:
         because: Any = ()
@@ -199,8 +214,9 @@ class _Found:
                     self.own.setdefault(entry["digest"])
                     self._where[ref] = run
                 self._where.setdefault(ref, run)
-            elif not self.refs.isdisjoint(because):
+            elif not self._rest.isdisjoint(because):
                 self.mentions.append(ref)
+                self._rest.add(ref)
 
     def _repeats(self, ref: str, digest: str, place: _Place) -> bool:
         """Tells whether a diagnostic repeats what was said under one of the refs."""
@@ -253,6 +269,7 @@ class _Work:
             self.leaving.families.update(families)
         if self.take_notes(JOURNAL, run, broken=bool(changed)) and not changed:
             self.leaving.expects[lease_of(run)] = check_lease(self.log, run)
+            self.leaving.cut[run] = store.first(run)  # nothing more; but a store erases only where events leave
 
     def _without(self, record: Record, gone: frozenset[str]) -> Record:
         payloads = {digest: raw for digest, raw in record.payloads.items() if digest not in gone}

@@ -13,7 +13,7 @@ from ..fact import RunId
 from ..lines import BadLine, peek_head, read_batch
 from ..record import Record
 from .base import Broken
-from .batch import Address, Note
+from .batch import Note
 from .notebook import Notebook
 from .notes import Change, Changed, Touched, read_note
 

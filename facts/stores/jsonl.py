@@ -161,9 +161,7 @@ class JsonLinesStore:
         if self._poisoned:
             raise StoreError(f"{self.path} takes no more events: {self._poisoned}. Open the log again")
         if self._pid != os.getpid():  # the lock of the file is that of the process that forked, and holds none off here
-            raise StoreError(
-                f"{self.path} was opened by the process that this one comes from. Open the log again here"
-            )
+            raise StoreError(f"{self.path} was opened by the process that this one comes from. Open the log again here")
         if self._writer is not None:
             if not is_in_place(self.path, self._writer):
                 self._poisoned = "another file stands in its place, or none that can be seen"

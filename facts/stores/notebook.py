@@ -59,7 +59,9 @@ class Notebook(MutableMapping[Address, N]):
 
     def touched(self, families: Set[str]) -> list[Address]:
         """Returns the addresses of those that facts of some families touch."""
-        return [one for one in self._touchable if not families.isdisjoint(self._notes[one].families)] if families else []
+        return (
+            [one for one in self._touchable if not families.isdisjoint(self._notes[one].families)] if families else []
+        )
 
     def drop(self, owners: Collection[str]) -> None:
         """Takes away what belongs to some owners."""

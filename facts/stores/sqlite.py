@@ -112,7 +112,10 @@ class SqliteStore:
 
     def _judge(self) -> None:
         """Refuses what SQLite would take for a new database, or for something that it could wait for."""
-        status = self.path.stat()
+        try:
+            status = self.path.stat()
+        except OSError as error:  # a link that leads nowhere, or to where nobody may look
+            raise StoreError(f"{self.path} cannot be opened: {error.strerror}") from error
         if not stat.S_ISREG(status.st_mode):
             raise StoreError(f"{self.path} cannot be opened: it is not a regular file")
         if 0 < status.st_size < SMALLEST:

@@ -23,8 +23,8 @@ _ADVICE = {
     sqlite3.SQLITE_CORRUPT: ". The file is damaged: keep a copy of it, and put a backup in its place",
     sqlite3.SQLITE_NOTADB: ". Is it a fact log at all? If so it is damaged: put a backup in its place",
     sqlite3.SQLITE_READONLY: ". Ask for the right to write the file and its folder",
-    sqlite3.SQLITE_CANTOPEN: ". SQLite makes files beside it, even to read: is its folder there, and may this user write "
-    "to it? If not, copy the file, with its -wal if there is one, to a folder of yours",
+    sqlite3.SQLITE_CANTOPEN: ". SQLite makes files beside it, even to read: is its folder there, and may this user "
+    "write to it? If not, copy the file, with its -wal if there is one, to a folder of yours",
 }
 
 

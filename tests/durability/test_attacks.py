@@ -34,6 +34,8 @@ from quiesce.facts import (
     verify,
 )
 from quiesce.facts.exported import read_runs, write_run
+from quiesce.facts.lease import TakenOver, unowned
+from quiesce.facts.lease import address_of as address_of_lease
 from quiesce.facts.record import Record
 from quiesce.facts.seal import seal, unseal
 from quiesce.facts.snapshot import Snapshot, address_of
@@ -140,6 +142,25 @@ def test_a_run_whose_answers_cannot_be_read_here_is_left_unfinished(tmp_path: Pa
     log.store.commit(Batch(puts={address: Put(seal(address, raw), 2)}))
     assert isinstance(engine.recover_sync(log).unwrap().results[RunId("r")].stop, Converged)
     assert ["0"] == called
+
+
+def test_a_run_that_is_taken_over_while_it_is_recovered_calls_no_other_off(tmp_path: Path) -> None:
+    told, _ = echo(pure=False)
+    engine, log, other = Engine([told]), FactLog.open(tmp_path / "log.db"), FactLog.open(tmp_path / "log.db")
+    for run in ("taken", "left"):
+        leave_unfinished(engine, log, run)
+    address = address_of_lease(RunId("taken"))
+    real = log.store.commit
+
+    def commit(batch: Batch) -> None:
+        if RunId("taken") in batch.records:  # its process stood still, and another came by
+            other.store.commit(Batch(puts={address: Put(seal(address, unowned()), 1)}))
+        real(batch)
+
+    log.store.commit = commit  # type: ignore[method-assign]
+    recovery = engine.recover_sync(log, concurrency=1)
+    assert ([RunId("left")], [RunId("taken")]) == (list(recovery.results), list(recovery.skipped))
+    assert isinstance(recovery.skipped[RunId("taken")].__cause__, TakenOver)
 
 
 def test_a_run_that_cannot_begin_gives_its_name_back(tmp_path: Path) -> None:
@@ -315,6 +336,12 @@ def test_a_notebook_finds_what_looking_at_every_note_would(steps: list[Any]) -> 
     for families in (frozenset[str](), frozenset("a"), frozenset("bc"), frozenset("c")):
         touched = {one for one, note in plain.items() if families & set(note.families)}
         assert touched == set(book.touched(families))
+
+
+def test_a_link_that_leads_nowhere_is_an_error_of_the_store(tmp_path: Path) -> None:
+    (tmp_path / "log.db").symlink_to(tmp_path / "elsewhere.db")
+    with pytest.raises(StoreError, match="cannot be opened: No such file"):
+        FactLog.open(tmp_path / "log.db")
 
 
 # --- texts from elsewhere ---------------------------------------------------------------------------------------------

@@ -395,3 +395,83 @@ def test_export_has_to_be_told_what(log: str) -> None:
         "quiesce: . cannot be written: Is a directory\n",
     ]
     assert {answer.code for answer in answers} == {2}
+
+
+def test_an_export_that_meets_damage_says_so_and_writes_nothing() -> None:
+    unfinished("damaged.jsonl", "c1", "c2")
+    data = Path("damaged.jsonl").read_bytes()
+    Path("damaged.jsonl").write_bytes(data.replace(b'"cli-ticket:t1"', b'"cli-ticket:t7"', 1))
+    answer = quiesce("export", "--all", "--log", "damaged.jsonl", "--out", "all.jsonl")
+
+    assert answer.code == 2
+    assert answer.err.startswith("quiesce: run c1: event 1 is damaged")
+    assert answer.err.endswith(
+        "Nothing was written. `quiesce verify` tells which runs are sound: name those in place of --all\n"
+    )
+    assert not Path("all.jsonl").exists()
+
+
+def test_a_database_that_is_imported_is_told_from_an_export(log: str) -> None:
+    """The line that it takes is there to be typed, and no log is made."""
+    quiesce("import", "-", "--log", "my runs.db", input=quiesce("export", "--all", "--log", log).out)
+    answer = quiesce("import", "my runs.db", "--log", "new.db")
+
+    assert answer.code == 2
+    assert answer.err == (
+        "quiesce: my runs.db is a SQLite log, not an export. "
+        "Write: quiesce export --all --log 'my runs.db' | quiesce import - --log new.db\n"
+    )
+    assert not Path("new.db").exists()
+
+
+def test_why_not_says_which_command_brings_the_run_on(log: str) -> None:
+    """Approving where something waits, recovering where the run was cut short; nothing in the past or for machines."""
+    unfinished("cut.jsonl", "c1")
+    first = open_gates(log)[0]
+    waits = quiesce("why-not", "r1", "cli-plan:t1", "--log", log)
+    past = quiesce("why-not", "r1", "cli-plan:t1", "--at", "0", "--log", log)
+    cut = quiesce("why-not", "c1", "cli-plan:t1", "--log", "cut.jsonl")
+
+    assert waits.lines[-1] == f"approve it: quiesce approve r1 {first} --log {log} --engine MODULE:ENGINE --by NAME"
+    assert cut.lines[-1] == "finish it: quiesce recover c1 --log cut.jsonl --engine MODULE:ENGINE"
+    assert not any(line.startswith(("approve it", "finish it")) for line in past.lines)
+
+
+def test_replaying_an_unfinished_run_says_that_it_is() -> None:
+    unfinished("cut.jsonl", "c1")
+    answer = quiesce("replay", "c1", "--log", "cut.jsonl")
+
+    assert answer.lines[-1] == "run c1  2 facts at the end of cycle 0; the run is unfinished"
+
+
+def test_rerun_says_what_was_redacted_since(log: str) -> None:
+    """Where a run parts from its record because of it, that is no change of the code."""
+    erased = quiesce("redact", "r0", "cli-ticket:t1", "--reason", "asked", "--by", "ana", "--yes", "--log", log)
+    answer = quiesce("rerun", "r0", "--log", log, "--engine", f"{DURABLE}:upgraded")
+    told = quiesce("rerun", "r0", "--log", log, "--engine", f"{DURABLE}:upgraded", "--json").document
+
+    assert erased.lines[-1] == "--everywhere erases it there too; --json names all of these runs"
+    assert "redacted since  cli-ticket:t1: what rests on it cannot come out as it was recorded" in answer.lines
+    assert told["redacted"] == ["cli-ticket:t1"]
+
+
+def test_recover_tells_of_many_runs_that_one_process_writes_on_one_line() -> None:
+    unfinished("whole.jsonl", "c1", "c2", "c3")
+    with FactLog.open("other.db") as other:
+        other.load(quiesce("export", "--all", "--log", "whole.jsonl").out)
+        for name in ("c1", "c2", "c3"):
+            other.claim(RunId(name))
+        answer = quiesce("recover", "--log", "other.db", "--engine", f"{DURABLE}:free")
+
+    assert answer.code == 1
+    assert [line.partition(" process ")[0] for line in answer.lines] == ["left      3 runs  they are being written by"]
+    assert answer.lines[0].endswith(": c1, c2, c3")
+
+
+def test_runs_tells_every_time_in_utc(log: str) -> None:
+    quiesce(
+        "run", f"{DURABLE}:free", "--log", log, "--run-id", "east", "--started", "2026-01-05T03:00:00+05:00"
+    )  # fmt: skip
+    answer = quiesce("runs", "--log", log)
+
+    assert answer.lines[-1].split()[:3] == ["east", "2026-01-04", "22:00:00"]

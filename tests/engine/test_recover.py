@@ -289,6 +289,18 @@ def test_a_run_that_stopped_is_not_recovered() -> None:
     assert "run r was left as it is: run r is not unfinished: it has stopped" in str(found)
 
 
+def test_runs_that_one_process_is_writing_are_told_of_together() -> None:
+    left = {RunId(f"r{n}"): Leased(f"r{n}", "process 1 on db-3", 30.0) for n in range(7)}
+    other = {RunId("s"): Leased("s", "process 2 on db-3", 30.0)}
+    found = Recovery(skipped={**left, **other})
+
+    assert [(list(left), left[RunId("r0")]), (["s"], other[RunId("s")])] == found.left()
+    assert [
+        "7 runs were left as they are: they are being written by process 1 on db-3: r0, r1, r2, r3, r4, …",
+        f"run s was left as it is: {other[RunId('s')]}",
+    ] == str(found).splitlines()
+
+
 def test_a_run_that_is_not_there_is_told_of() -> None:
     found = Story().engine.recover_sync(FactLog(Dying()), ["s"])
 

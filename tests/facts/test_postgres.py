@@ -686,7 +686,7 @@ def test_the_extra_is_named_where_it_is_missing() -> None:
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
 
     assert (
-        'a log at postgresql://… needs psycopg, which is not installed. Write: pip install "quiesce[postgres]"\n'
+        'a log at postgresql://… needs psycopg, which is not installed. Write: pip install "psycopg[binary]>=3.2"\n'
         == said
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -143,15 +144,47 @@ def test_a_report_says_what_is_left_elsewhere() -> None:
 
     assert {"r": 1} == done.runs
     assert ("s",) == done.elsewhere
-    assert ("redact-letter:z",) == done.mentions
+    assert "redact-letter:z" == done.mentions[0]
+    assert ["contested"] == [ref.partition(":")[0] for ref in done.mentions[1:]], "it rests on the letter"
     assert "1 payload of redact-person:z erased in 1 run: 18 bytes" == str(done).splitlines()[0]
     assert "the same content still stands in 1 other run: s" in str(done)
-    assert "what may repeat it still stands: redact-letter:z" in str(done)
+    assert "what may repeat it still stands: redact-letter:z, contested:" in str(done)
 
     again = log.redact("r", ["redact-person:z"], reason="once more", by="bob", everywhere=True)
 
     assert ({"s": 1}, 1, ()) == (again.runs, again.already, again.elsewhere)
     assert ["ana", "bob"] == [verify(log, run).tombstones[0].by for run in ("r", "s")]
+
+
+def test_a_report_names_what_rests_on_it_through_others() -> None:
+    context = Context()
+    person = context.add(Person(name="Zebedee"), id="z")
+    first = context.add(Letter(text="Zebedee"), id="one", because=[person])
+    second = context.add(Letter(text="Zebedee again"), id="two", because=[first])
+    context.add(Letter(text="nobody"), id="three")
+    log = FactLog.open()
+    Engine([]).run_sync(context, log=log, run_id="r", seed=1, started=START)
+
+    done = log.redact("r", person.ref, reason="asked", by="ana", dry_run=True)
+
+    assert (first.ref, second.ref) == done.mentions
+
+
+@pytest.mark.parametrize("everywhere", [False, True])
+def test_damage_in_one_run_keeps_nothing_from_being_erased_in_others(tmp_path: Path, everywhere: bool) -> None:
+    log = written(written(written(FactLog.open(tmp_path / "log.db")), "s"), "t")
+    log.close()
+    with sqlite3.connect(tmp_path / "log.db") as database:
+        database.execute("UPDATE events SET raw = zeroblob(9) WHERE run = 2 AND seq = 2")
+    database.close()
+    log = FactLog.open(tmp_path / "log.db")
+    done = log.redact("r", "redact-person:z", reason="asked", by="ana", everywhere=everywhere)
+    gone = {run: len(verify(log, run).gone) for run in ("r", "t")}
+    log.close()
+
+    assert (("s",), () if everywhere else ("t",)) == (done.unread, done.elsewhere)
+    assert {"r": 1, "t": int(everywhere)} == gone
+    assert "not looked into, and not erased there: 1 other run with damage: s" in str(done)
 
 
 def test_redacting_twice_changes_nothing_more() -> None:
