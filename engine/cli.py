@@ -30,6 +30,7 @@ COMMANDS: tuple[tuple[str, Callable[..., Any], str], ...] = (
         cli_people.reject,
         "quiesce reject monday g-8d3c003273fb --by ana --reason 'no receipt' --engine orders:engine --log runs.db",
     ),
+    ("resume", cli_people.resume, "quiesce resume monday --engine orders:engine --log runs.db"),
     ("recover", cli_again.recover, "quiesce recover --log runs.db --engine orders:engine"),
     ("fork", cli_again.fork, "quiesce fork monday --at 1 --without label --engine orders:engine --log runs.db"),
     ("rerun", cli_again.rerun, "quiesce rerun monday --engine orders:engine --log runs.db"),

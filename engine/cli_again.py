@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from ..facts import FactLog, LogError, RunId, replay
+from ..facts import FactLog, Leased, LogError, RunId, replay
 from . import cli_json, cli_report
 from . import cli_options as given
 from .cli_codes import Code, Interrupted, Misuse, code_of, one_line, problem_of
@@ -53,7 +53,8 @@ def recover(
     else:
         cli_report.show_recovery(Screen(), chosen, found, hints)
     ended = [code_of(result.stop) for result in found.results.values()]
-    return max([*ended, *(Code.FOUND for _ in found.skipped)], key=WORST.index, default=Code.OK)
+    left = [Code.FOUND for error in found.skipped.values() if runs or not isinstance(error, Leased)]
+    return max([*ended, *left], key=WORST.index, default=Code.OK)
 
 
 def fork(

@@ -39,18 +39,21 @@ def compact(
 
 
 def retain(
-    log: given.Log, age: given.Age = None, count: given.Count = None, dry_run: given.DryRun = False,
-    yes: given.Yes = False, sync: given.HowSafe = Sync.NORMAL, imports: given.Imports = None,
-    quiet: given.Quiet = False, json: given.Json = False,
+    log: given.Log, age: given.Age = None, count: given.Count = None, damaged: given.Damaged = False,
+    dry_run: given.DryRun = False, yes: given.Yes = False, sync: given.HowSafe = Sync.NORMAL,
+    imports: given.Imports = None, quiet: given.Quiet = False, json: given.Json = False,
 ) -> int:  # fmt: skip
     """Drop finished runs that are too old or too many; what others go on from stays."""
-    if age is None and count is None:
+    if age is None and count is None and not damaged:
         raise Misuse("say what is to go: --age 90d drops what is older, --count 1000 keeps so many")
     oldest = read_age(age)
     way = _Way("dropping runs", dry_run, yes, quiet, json)
     with _open(log, imports, sync, json) as kept:
         return way.carry_out(
-            kept, lambda dry, advance: kept.retain(age=oldest, count=count, dry_run=dry, progress=advance),
+            kept,
+            lambda dry, advance: kept.retain(
+                age=oldest, count=count, damaged=damaged, dry_run=dry, progress=advance
+            ),
             lambda found: bool(found.runs), _by_run,
         )  # fmt: skip
 

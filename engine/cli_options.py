@@ -127,6 +127,7 @@ Given = Annotated[
 Before = Annotated[str | None, Option("--before", metavar="TIME", help="Only runs that began before (ISO 8601).")]
 Keep = Annotated[int, Option("--keep", min=0, metavar="N", help="Leave the N newest runs as they are.")]
 Age = Annotated[str | None, Option("--age", metavar="AGE", help="Drop runs that are older: 90d, 12h, 30m, 45s.")]
+Damaged = Annotated[bool, Option("--damaged", help="Drop runs that cannot be read any more, whatever their age.")]
 Count = Annotated[int | None, Option("--count", min=0, metavar="N", help="Keep at most the N newest runs.")]
 DryRun = Annotated[bool, Option("--dry-run", help="Change nothing; say what would go, and how many bytes.")]
 Yes = Annotated[bool, Option("--yes", help="Do not ask; needed where there is no terminal to ask on.")]

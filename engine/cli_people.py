@@ -1,4 +1,4 @@
-"""The commands by which people decide what waits for them: `quiesce gates`, `approve` and `reject`."""
+"""The commands by which people decide what waits for them, and go on with what has stopped."""
 
 from __future__ import annotations
 
@@ -53,11 +53,20 @@ def reject(
     return _go_on(run, decided, by, Hints(log, engine, imports or ()), accept_changes, sync, live, rows, json)
 
 
+def resume(
+    run: given.RunName, engine: given.Engine, log: given.Log, accept_changes: given.Changes = False,
+    sync: given.HowSafe = Sync.NORMAL, live: given.Live = False, imports: given.Imports = None,
+    rows: given.Rows = 100, json: given.Json = False,
+) -> int:  # fmt: skip
+    """Go on with a run that stopped: it was cancelled, its budget was spent, or its gates have expired by now."""
+    return _go_on(run, [], None, Hints(log, engine, imports or ()), accept_changes, sync, live, rows, json)
+
+
 def _go_on(
-    run: str, decisions: Sequence[Approve | Reject], by: str, hints: Hints, accept_changes: bool, sync: Sync,
+    run: str, decisions: Sequence[Approve | Reject], by: str | None, hints: Hints, accept_changes: bool, sync: Sync,
     live: bool, rows: int, json: bool,
 ) -> int:  # fmt: skip
-    if not by.strip():
+    if by is not None and not by.strip():
         raise Misuse("--by is empty. Give the name of the person who decides; it is kept in the log")
     with quiet(json):
         load_modules(hints.imports)

@@ -178,7 +178,9 @@ async def _finish(
     observers: Iterable[Observer],
 ) -> Result:
     if log.stopped(name) is not None:
-        raise EngineError(f"run {name} is not unfinished: it has stopped. To go on with it, resume it")
+        raise EngineError(
+            f"run {name} is not unfinished: it has stopped. To go on with it: engine.resume(…), quiesce resume {name}"
+        )
     left = Left.read(check_log(log), name)
     trail = left.context.trail
     had = Had.of(trail.settings)

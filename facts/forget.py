@@ -138,6 +138,8 @@ class Leaving:
     replaced: dict[tuple[RunId, int], Record] = field(default_factory=dict)
     families: set[str] = field(default_factory=set)
     """The families of the facts that leave the ledger, or lose their payloads in it."""
+    any_family: bool = False
+    """Nobody can tell all of them: what leaves is damaged."""
 
     def watch(self, run: RunId, length: int, child: int | None) -> None:
         """Expects a run to be as it was read: as long, led by nobody else, and with the same runs that go on from it.
@@ -163,6 +165,7 @@ class Leaving:
         self.dropped |= other.dropped
         self.replaced |= other.replaced
         self.families |= other.families
+        self.any_family |= other.any_family
 
     def batch(self) -> Batch:
         """Returns the batch; to it belongs all that depends on what leaves, such as what projections have learned."""
@@ -170,8 +173,8 @@ class Leaving:
 
         batch = Batch(ends=self.ends, expects=self.expects, cut=self.cut, dropped=self.dropped, replaced=self.replaced)
         batch.puts = {**self.puts, EPOCH: Put(seal(EPOCH, b""), stamp())}
-        if self.families:
-            rebase(self.log, batch, self.families)
+        if self.families or self.any_family:
+            rebase(self.log, batch, None if self.any_family else self.families)
         return batch
 
     def commit(self) -> None:

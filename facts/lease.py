@@ -45,7 +45,7 @@ class Leased(StoreError):
         self.run, self.holder, self.left = run, holder, left
         super().__init__(
             f"run {run} is being written by {holder}, whose lease holds for another {max(0.0, left):.0f} s. "
-            f"Nothing was changed. Wait until it has ended, or until its lease is over if it hangs"
+            f"Nothing was changed. Wait until it has ended; if it hangs, end it: then its run can be taken over"
         )
 
 

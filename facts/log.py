@@ -275,6 +275,7 @@ class FactLog:
         *,
         age: timedelta | None = None,
         count: int | None = None,
+        damaged: bool = False,
         dry_run: bool = False,
         progress: Callable[[int], None] | None = None,
     ) -> Retention:
@@ -285,7 +286,8 @@ class FactLog:
         ```
 
         A run's age is counted from when it was started or last resumed, as its log says. A run that is unfinished or
-        waits for approval stays, and so does one that a run which stays goes on from: `left` says why.
+        waits for approval stays, and so does one that a run which stays goes on from: `left` says why. Runs that
+        cannot be read any more go with `damaged`, whatever their age; export what is sound of them before.
 
         Raises:
             LogError: neither is given, or one makes no sense.
@@ -294,7 +296,7 @@ class FactLog:
         from .retain import retain
 
         with self._lock:
-            return retain(self, age, count, dry_run, progress)
+            return retain(self, age, count, damaged, dry_run, progress)
 
     def redact(
         self,

@@ -142,16 +142,16 @@ class CheckedProof:
             return f"the proof does not hold: {self.problem}"
         if isinstance(proof, FactProof):
             said = "" if proof.payload is not None else ", whose payload is not in the proof,"
-            at = f"fact {proof.proof.index} of {proof.proof.size}"
-            what = f"{proof.fact['ref']}{said} is {at} in run {proof.run}"
+            what = f"{proof.fact['ref']}{said} is fact {proof.proof.index + 1} of {proof.proof.size}"
+            under = "under the root that was given"
         else:
             old, new = proof.proof.old_size, proof.proof.new_size
-            what = f"the {new} facts of run {proof.run} begin with the {old} that it had, unchanged"
+            what, under = f"a log of {new} facts begins with the {old} that it had, unchanged", "whose root was given"
         if self.trusted:
-            return f"{what}, under the root that was given"
+            return f"{what}, {under}; the proof calls the run {proof.run!r}, which no root can confirm"
         return (
-            f"{what}, if its root is {proof.root}: that is what the proof itself says, so it shows only that the proof "
-            f"agrees with itself. Give the root of that run as you have it from elsewhere"
+            f"{what}, in run {proof.run!r}, if its root is {proof.root}: that is what the proof itself says, so it "
+            f"shows only that the proof agrees with itself. Give the root of that run as you have it from elsewhere"
         )
 
     def unwrap(self) -> CheckedProof:

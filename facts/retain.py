@@ -65,10 +65,15 @@ class Retention:
 
 
 def retain(
-    log: FactLog, age: timedelta | None, count: int | None, dry_run: bool, progress: Callable[[int], None] | None
+    log: FactLog,
+    age: timedelta | None,
+    count: int | None,
+    damaged: bool,
+    dry_run: bool,
+    progress: Callable[[int], None] | None,
 ) -> Retention:
     """Drops runs; see `FactLog.retain`."""
-    if age is None and count is None:
+    if age is None and count is None and not damaged:
         raise LogError("retain takes age=timedelta(…), count=…, or both: what is beyond one of them goes")
     if age is not None and (not isinstance(age, timedelta) or age < timedelta()):
         raise LogError(f"age={age!r} is not a timedelta of zero or more. Write: age=timedelta(days=90)")
@@ -78,6 +83,7 @@ def retain(
     work = _Work(log)
     work.look(progress)
     work.choose(age, count)
+    work.choose_damaged(wanted=damaged)
     work.spare_parents()
     dropped = tuple(Dropped(run, why, work.size(run)) for run, why in work.chosen.items())
     if dropped and not dry_run:
@@ -100,6 +106,7 @@ class _Work:
         self.left: dict[RunId, str] = {}
         self._finished: list[RunId] = []
         self._unfinished: dict[RunId, str] = {}
+        self._damaged: dict[RunId, str] = {}
         self._children: dict[RunId, dict[RunId, int]] = {}
         self._seen: dict[RunId, tuple[int, int | None]] = {}
 
@@ -111,8 +118,10 @@ class _Work:
             self._seen[run] = store.length(run), stamp_of(store, child_of(run))
             try:
                 why = find_state(self.log, run)
+                if why is None:
+                    _families(self.log, run)  # a run that ended can be damaged in its midst
             except LogError as error:
-                why = f"it is damaged: {error}"
+                self._damaged[run] = why = f"it is damaged: {error}"
             if why is None:
                 self._finished.append(run)
             else:
@@ -144,6 +153,15 @@ class _Work:
             elif is_old:
                 self.chosen[run] = f"began at {began.isoformat(timespec='seconds')}"
 
+    def choose_damaged(self, *, wanted: bool) -> None:
+        """Lets damaged runs go if that is wanted, and tells of them if not."""
+        for run, why in self._damaged.items():
+            if wanted:
+                self.left.pop(run, None)
+                self.chosen[run] = why.removeprefix("it ")
+            else:
+                self.left[run] = f"{why}. To drop damaged runs: retain(damaged=True), quiesce retain --damaged"
+
     def spare_parents(self) -> None:
         """Takes out the runs that others go on from which stay."""
         pending = [run for run in self.runs if run not in self.chosen]
@@ -156,8 +174,12 @@ class _Work:
                 pending.append(parent)
 
     def size(self, run: RunId) -> int:
-        """Returns how many bytes go away with a run."""
-        return self.log.store.size(run) + sum(taken for _, taken in owned_notes(self.log.store, run))
+        """Returns how many bytes go away with a run; of a damaged one, as many as can be told."""
+        try:
+            events = self.log.store.size(run)
+        except LogError:
+            events = 0
+        return events + sum(taken for _, taken in owned_notes(self.log.store, run))
 
     def leaving(self) -> Leaving:
         """Returns the batch that drops what was chosen."""
@@ -166,7 +188,10 @@ class _Work:
             length, child = self._seen[run]
             leaving.watch(run, length, child)
             leaving.dropped.add(run)
-            leaving.families.update(_families(self.log, run))
+            try:
+                leaving.families.update(_families(self.log, run))
+            except LogError:  # it is damaged, and goes all the same
+                leaving.any_family = True
         return leaving
 
 

@@ -141,11 +141,12 @@ def test_a_proof_without_a_root_says_that_it_only_agrees_with_itself() -> None:
 
     assert (True, False) == (checked.ok, checked.trusted)
     assert str(checked) == (
-        f"facts-note:n6 is fact 6 of 11 in run r, if its root is {root}: that is what the proof itself says, so it "
+        f"facts-note:n6 is fact 7 of 11, in run 'r', if its root is {root}: that is what the proof itself says, so it "
         f"shows only that the proof agrees with itself. Give the root of that run as you have it from elsewhere"
     )
-    assert "facts-note:n6 is fact 6 of 11 in run r, under the root that was given" == str(check_proof(TEXT, root=root))
-    assert "the 11 facts of run r begin with the 6 that it had, unchanged" in str(check_proof(GROWN))
+    told = "facts-note:n6 is fact 7 of 11, under the root that was given; the proof calls the run 'r', "
+    assert f"{told}which no root can confirm" == str(check_proof(TEXT, root=root))
+    assert "a log of 11 facts begins with the 6 that it had, unchanged, in run 'r'" in str(check_proof(GROWN))
 
 
 @pytest.mark.parametrize(
@@ -245,7 +246,7 @@ def test_a_payload_can_be_left_out() -> None:
     proof = log.prove("r", "facts-note:n1", payload=False)
 
     assert (None, False) == (proof.payload, "payload" in json.loads(proof.to_json()))
-    assert "facts-note:n1, whose payload is not in the proof, is fact 1 of 3" in str(check_proof(proof.to_json()))
+    assert "facts-note:n1, whose payload is not in the proof, is fact 2 of 3" in str(check_proof(proof.to_json()))
 
 
 def test_a_fact_of_a_parent_is_proved_in_the_run_in_which_it_stands() -> None:

@@ -297,3 +297,24 @@ def test_what_was_learned_from_facts_that_leave_stays(store: str, how: str, tmp_
         assert expected == dict(log.values(total))
         run(log, "d")
         assert [Total(n=expected["all"].n + 1 + len(log.runs()) - 1)] == list(log.values(total).values())
+
+
+def test_damaged_runs_stay_and_are_told_of_until_they_are_to_go(tmp_path: Path) -> None:
+    """Nobody can read them any more, and they must not keep a file from being made smaller for ever."""
+    path = tmp_path / "log.jsonl"
+    with FactLog.open(path) as log:
+        for run in ("a", "b"):
+            fact = note_fact("x", f"text of {run}")
+            log.append(RunId(run), [started(), CycleCommitted(0, (), [fact]), RunStopped({"kind": "x"}, 1)])
+    path.write_bytes(path.read_bytes().replace(b"text of a", b"text of c"))
+    with FactLog.open(path) as log:
+        assert not verify(log, "a").ok
+        spared = log.retain(count=9)
+        planned = log.retain(damaged=True, dry_run=True)
+        done = log.retain(damaged=True)
+
+        assert ([], ["a"]) == ([one.run for one in spared.runs], list(spared.left))
+        assert "To drop damaged runs: retain(damaged=True)" in spared.left[RunId("a")]
+        assert ["a"] == [one.run for one in planned.runs] == [one.run for one in done.runs]
+        assert ["b"] == log.runs()
+        assert verify(log, "b").ok
