@@ -24,7 +24,7 @@ from .sqlite_check import check_events, check_families, check_file
 from .sqlite_errors import Damaged, doubt, told, translate
 from .sqlite_rows import COLUMNS, NOTE_COLUMNS, note_of, record_of
 from .sqlite_schema import prepare
-from .sqlite_write import find, top, write
+from .sqlite_write import append_one, find, top, write
 
 PATIENCE = 10.0
 """For how many seconds a commit waits for others to end theirs."""
@@ -64,6 +64,8 @@ class SqliteStore:
         """About how many pages went into the write-ahead log since they were last brought into the database."""
         self._remains = False
         """What was erased still stands in the write-ahead log."""
+        self._numbers: dict[RunId, int] = {}
+        """Those of runs that were appended to, as far as they are known; each append checks them."""
         self._pid = os.getpid()
         self._db = self._open()
 
@@ -152,12 +154,15 @@ class SqliteStore:
         """Keeps a batch, in one transaction."""
         with self._lock:
             db = self._writable()
-            committing = False
+            committing = True
             try:
-                db.execute("BEGIN IMMEDIATE")
-                pages = write(db, batch)
-                committing = True
-                db.execute("COMMIT")
+                pages = append_one(db, batch, self._numbers)
+                if pages is None:
+                    committing = False
+                    db.execute("BEGIN IMMEDIATE")
+                    pages = write(db, batch)
+                    committing = True
+                    db.execute("COMMIT")
             except BaseException as error:
                 self._undo(db, error, committing=committing)
                 if isinstance(error, (sqlite3.Error, UnicodeError, OverflowError)):

@@ -21,6 +21,11 @@ _CHECK = (
     f"EXISTS (SELECT 1 FROM families) FROM runs WHERE run = ?"
 )
 _INSERT = f"INSERT INTO events (run, seq, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_APPEND = (
+    f"INSERT INTO events (run, seq, {COLUMNS}) SELECT ?, ?, ?, ?, ?, ?, ?, ?, ? "
+    f"WHERE (SELECT max(seq) FROM events WHERE run = ?) = ? AND ({_STAMP}) = ? "
+    f"AND EXISTS (SELECT 1 FROM runs WHERE no = ? AND run = ?) AND NOT EXISTS (SELECT 1 FROM families)"
+)
 _REPLACE = (
     "UPDATE events SET size = ?, seal = ?, payloads = ?, beside = ?, gone = ? "
     "WHERE run = (SELECT no FROM runs WHERE run = ?) AND seq = ? AND digest = ?"
@@ -53,6 +58,32 @@ def write(db: sqlite3.Connection, batch: Batch) -> int:
         for address, put in batch.puts.items():
             pages += _put(db, address, put, position)
     return pages
+
+
+def append_one(db: sqlite3.Connection, batch: Batch, numbers: dict[RunId, int]) -> int | None:
+    """Adds one event to a run by one statement, checks included, which is a transaction by itself.
+
+    Returns about how many pages that takes; None, and nothing was written, where the long way is needed: because the
+    batch is another one, or because what it expects does not hold.
+    """
+    if len(batch.ends) != 1 or len(batch.expects) != 1 or batch.puts or batch.replaced or batch.cut or batch.dropped:
+        return None
+    ((run, seq),) = batch.ends.items()
+    records = batch.records.get(run, ())
+    if len(records) != 1 or not seq:
+        return None
+    no = numbers.get(run)
+    if no is None:
+        found = find(db, run)[0]
+        if found is None:
+            return None
+        no = numbers[run] = found
+    row = row_of(run, seq, records[0])
+    ((address, stamp),) = batch.expects.items()
+    if db.execute(_APPEND, (no, seq, *row, no, seq - 1, *address, stamp, no, run)).rowcount != 1:
+        numbers.pop(run, None)
+        return None
+    return 3 + row[0] // _ROOM
 
 
 def _check(db: sqlite3.Connection, batch: Batch) -> tuple[dict[RunId, int | None], bool]:
