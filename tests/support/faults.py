@@ -74,12 +74,14 @@ class Calls:
         if nth != fault.nth and not (fault.lasting and nth > fault.nth):
             return call()
         self.hit = True
-        if fault.how == "kill-after":
-            call()
-        elif fault.how == "kill-torn" and half is not None:
-            half()
-        if fault.how.startswith("kill"):
-            os.kill(os.getpid(), signal.SIGKILL)
+        try:
+            if fault.how == "kill-after":
+                call()  # may fail, as the opening of a new file that is there already
+            elif fault.how == "kill-torn" and half is not None:
+                half()
+        finally:
+            if fault.how.startswith("kill"):
+                os.kill(os.getpid(), signal.SIGKILL)
         return fail(getattr(errno, fault.how))
 
 
