@@ -1,9 +1,14 @@
 """Says how all tests run: on asyncio and on trio, with one of three Hypothesis profiles."""
 
 import os
+import signal
 
 import pytest
 from hypothesis import Phase, settings
+
+# Whoever starts the tests in the background has them ignore Ctrl-C, and the programs that they start would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Assertions in what tests share explain themselves as those in tests do.
 pytest.register_assert_rewrite("support")
