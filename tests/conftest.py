@@ -6,7 +6,7 @@ import signal
 import pytest
 from hypothesis import Phase, settings
 
-# Whoever starts the tests in the background has them ignore Ctrl-C, and the programs that they start would inherit that.
+# Whoever starts the tests in the background has them ignore Ctrl-C; the programs that they start would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
