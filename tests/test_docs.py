@@ -19,7 +19,7 @@ from support.pages import PAGES, ROOT, Block, Page, named_tests, read_anchors, r
 
 MODULES = [
     f"quiesce.{path.relative_to(ROOT).with_suffix('').as_posix().replace('/', '.')}"
-    for floor in ("facts", "engine")
+    for floor in ("facts", "engine", "suggestors")
     for path in sorted((ROOT / floor).rglob("*.py"))
     if path.name != "__init__.py" and not path.name.startswith(("cli", "otel"))
 ]

@@ -13,7 +13,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 BELOW = {"facts": set[str](), "engine": {"facts"}, "suggestors": {"facts", "engine"}}
-HEAVY = {"matplotlib", "networkx", "numpy", "opentelemetry", "psycopg", "rich", "scipy", "typer"}
+HEAVY = {
+    "matplotlib", "networkx", "numpy", "opentelemetry", "psycopg", "pydantic_ai", "rich", "river", "scipy", "typer",
+}  # fmt: skip
 ASKED_FOR = {  # modules that are imported only by those who want what they bring
     "engine/cli*.py": {"rich", "typer"},
     "engine/otel.py": {"opentelemetry"},
@@ -148,7 +150,7 @@ def test_an_allowed_import_is_not_found(module: str, text: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("floor", ["facts", "engine"])
+@pytest.mark.parametrize("floor", BELOW)
 def test_importing_a_floor_loads_nothing_heavy(floor: str) -> None:
     """Who imports the engine does not wait for libraries that most runs never use; not through others either."""
     program = f"import sys, quiesce.{floor}; print(*sorted({HEAVY!r} & set(sys.modules)))"
