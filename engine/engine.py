@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 import anyio
 
@@ -27,6 +27,7 @@ from .goal import Goal
 from .graph import Graph
 from .invariant import Invariant
 from .journal import BrokenEntry
+from .keywords import ForkOptions, RecoverOptions, RerunOptions, ResumeOptions, RunOptions
 from .observe import Observer, RunEnded, tell_end
 from .options import check_log, each, is_whole, run_id_or_random, seed_or_random, with_zone
 from .result import Result
@@ -194,16 +195,22 @@ class Engine:
         run = begin(plan, base, kept, moment, self._executor)
         return await self._settle(run, cancel)
 
-    def run_sync(self, context: Context | None = None, **options: Any) -> Result:
+    def run_sync(self, context: Context | None = None, **options: Unpack[RunOptions]) -> Result:
         """Runs from code that is not async; takes the options of `run`."""
         return _run_here(partial(self.run, context, **options), "run")
 
-    def resume_sync(self, run: Result | str, decisions: Iterable[Approve | Reject] = (), **options: Any) -> Result:
+    def resume_sync(
+        self, run: Result | str, decisions: Iterable[Approve | Reject] = (), **options: Unpack[ResumeOptions]
+    ) -> Result:
         """Resumes from code that is not async; takes the options of `resume`."""
         return _run_here(partial(self.resume, run, decisions, **options), "resume")
 
     async def run_many(
-        self, contexts: Iterable[Context] | AsyncIterable[Context], *, concurrency: int = 8, **options: Any
+        self,
+        contexts: Iterable[Context] | AsyncIterable[Context],
+        *,
+        concurrency: int = 8,
+        **options: Unpack[RunOptions],
     ) -> list[Result]:
         """Runs many contexts side by side and returns their results in the order of the contexts.
 
@@ -211,18 +218,19 @@ class Engine:
         `run`, except that each run has an id of its own (`run_id` is a prefix here). A run that stops early is a result
         like the others; an exception (misuse, a store that fails) calls the others off.
         """
-        prefix = options.pop("run_id", None)
+        prefix = options.get("run_id")
         results: dict[int, Result] = {}
 
         async def one(numbered: tuple[int, Context]) -> None:
             place, context = numbered
             name = f"{prefix}-{place}" if prefix is not None else None
-            results[place] = await self.run(context, run_id=name, **options)
+            own: RunOptions = {**options, "run_id": name}
+            results[place] = await self.run(context, **own)
 
         await side_by_side(_numbered(contexts), one, concurrency)
         return [results[place] for place in sorted(results)]
 
-    def stream(self, context: Context | None = None, **options: Any) -> Stream:
+    def stream(self, context: Context | None = None, **options: Unpack[RunOptions]) -> Stream:
         """Returns the events of a run as they are committed; takes the options of `run`.
 
         ```python
@@ -308,7 +316,9 @@ class Engine:
             self, log, runs, goals=goals, accept_changes=accept_changes, concurrency=concurrency, observers=observers
         )
 
-    def recover_sync(self, log: FactLog, runs: Iterable[str] | None = None, **options: Any) -> Recovery:
+    def recover_sync(
+        self, log: FactLog, runs: Iterable[str] | None = None, **options: Unpack[RecoverOptions]
+    ) -> Recovery:
         """Recovers from code that is not async; takes the options of `recover`."""
         return _run_here(partial(self.recover, log, runs, **options), "recover")
 
@@ -326,7 +336,7 @@ class Engine:
 
         return await rerun(self, log, run, goals=goals)
 
-    def rerun_sync(self, log: FactLog, run: Result | str, **options: Any) -> Rerun:
+    def rerun_sync(self, log: FactLog, run: Result | str, **options: Unpack[RerunOptions]) -> Rerun:
         """Reruns from code that is not async; takes the options of `rerun`."""
         return _run_here(partial(self.rerun, log, run, **options), "rerun")
 
@@ -380,7 +390,7 @@ class Engine:
             packs=packs, goals=goals, stop_when_met=stop_when_met, observers=observers, cancel=cancel,
         )  # fmt: skip
 
-    def fork_sync(self, log: FactLog, run: Result | str, **options: Any) -> Result:
+    def fork_sync(self, log: FactLog, run: Result | str, **options: Unpack[ForkOptions]) -> Result:
         """Forks from code that is not async; takes the options of `fork`."""
         return _run_here(partial(self.fork, log, run, **options), "fork")
 

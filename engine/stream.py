@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 
 from .errors import EngineError
+from .keywords import RunOptions
 from .observe import Committed
 from .result import Result
 
@@ -17,7 +18,7 @@ from .result import Result
 class Stream:
     """The events of one run, as they are committed. Made by `Engine.stream`."""
 
-    def __init__(self, start: Callable[..., Awaitable[Result]], options: dict[str, Any]) -> None:
+    def __init__(self, start: Callable[..., Awaitable[Result]], options: RunOptions) -> None:
         self._start, self._options = start, options
         self._result: Result | None = None
         self._scope = self._open()

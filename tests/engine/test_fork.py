@@ -397,8 +397,8 @@ def test_a_replacement_has_seen_what_the_one_before_had(name: str, version: str)
     """Under its own name and version, in the fork, in its replay, and when the fork is resumed by its id."""
     called: list[str] = []
     first = parent()
-    options = {"replace": {"plan": calls_of(name, version, called)}, "run_id": "fork"}
-    forked = engine().fork_sync(first.log, first, at=1, add=[(Ticket(text="b"), "b")], **options)
+    instead = {"plan": calls_of(name, version, called)}
+    forked = engine().fork_sync(first.log, first, at=1, add=[(Ticket(text="b"), "b")], replace=instead, run_id="fork")
     recast = Engine([calls_of(name, version, called), review])
     again = recast.resume_sync("fork", log=first.log)
 
@@ -498,7 +498,7 @@ def test_a_replacement_whose_name_is_taken_is_refused() -> None:
     with pytest.raises(DuplicateName):
         engine().fork_sync(first.log, first, replace={"review": loud})
     with pytest.raises(InvalidOption):
-        engine().fork_sync(first.log, first, replace=[loud])  # no dict
+        engine().fork_sync(first.log, first, replace=[loud])  # type: ignore[arg-type]  # no dict
 
 
 def test_the_engine_that_forks_keeps_its_suggestors() -> None:
@@ -615,6 +615,6 @@ async def test_fork_sync_says_so_inside_a_loop() -> None:
 def test_an_option_that_there_is_not_is_refused_at_once() -> None:
     first = parent()
     with pytest.raises(TypeError):
-        engine().fork_sync(first.log, first, adds=[])
+        engine().fork_sync(first.log, first, adds=[])  # type: ignore[call-arg]
 
     assert ["parent"] == first.log.runs()

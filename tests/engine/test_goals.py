@@ -132,7 +132,7 @@ def test_a_goal_that_cannot_be_checked_is_unmet(test: Callable[[View], Any], out
 
 def test_what_is_no_goal_is_refused() -> None:
     with pytest.raises(InvalidOption) as caught:
-        Engine().run_sync(goals=[len])
+        Engine().run_sync(goals=[len])  # type: ignore[list-item]
 
     assert f"goals={len!r} is not a list of Goal objects; use the decorator of that name" == str(caught.value)
 
