@@ -26,8 +26,12 @@ class UnknownRun(LogError):
 
     def __init__(self, run: str, known: Sequence[str]) -> None:
         self.run, self.known = run, tuple(known)
-        more = ", …" if len(known) > 5 else ""
-        some = f"It holds {len(known)}: {', '.join(known[:5])}{more}" if known else "It is empty"
+        some = f"It holds {len(known)}: {', '.join(known[:5])}" if known else "It is empty"
+        if len(known) > 5:
+            from difflib import get_close_matches
+
+            close = get_close_matches(run, known[-10_000:], n=1)  # the latest: comparing them all may take a while
+            some += f", …{f' Did you mean {close[0]}?' if close else ''}"
         super().__init__(f"run {run!r} is not in this log. {some}")
 
 

@@ -91,6 +91,7 @@ def test_a_file_is_opened_by_its_name(spell: Any, tmp_path: Path) -> None:
         ((), "It is empty"),
         (("a", "b"), "It holds 2: a, b"),
         ("abcdefg", "It holds 7: a, b, c, d, e, …"),
+        (("a", "b", "c", "d", "e", "nobody-2"), "It holds 6: a, b, c, d, e, … Did you mean nobody-2?"),
     ],
 )
 def test_an_unknown_run_says_which_there_are(runs: Sequence[str], known: str) -> None:
