@@ -1,0 +1,27 @@
+"""Finds the backends that can do all of a request by themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable
+
+from .envelope import Envelope
+from .payloads import Backend, ProviderRequest
+from .pool import each_once
+
+
+def eligible(request: ProviderRequest, backends: Iterable[Backend], out: Container[str] = ()) -> list[Backend]:
+    """Returns the backends that satisfy the whole of a request, in the order of the pool.
+
+    ```python
+    from quiesce.suggestors.selection.eligible import eligible
+    from quiesce.suggestors.selection.payloads import Backend, ProviderRequest
+
+    pool = [Backend(name="a", kind="llm", capabilities={"code"}), Backend(name="b", kind="llm")]
+    [one.name for one in eligible(ProviderRequest(required_capabilities=("code",)), pool)]     # ['a']
+    ```
+
+    Without `backend_requirements` these are the ones that have every capability; one that is asked for several times
+    (independently) takes a backend with as many slots. `out` names backends that are left aside.
+    """
+    envelope = Envelope(request)
+    return [one for one in each_once(backends) if one.name not in out and envelope.admits(one)]
