@@ -1,0 +1,1 @@
+"""Which provider answers a request: learned online, explored by sampling, explainable afterwards."""
