@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
@@ -19,7 +18,7 @@ from .payload import Opaque, Payload
 MAX_DIGITS = 4300
 """Digits of an integer that can be read back: Python's own limit."""
 
-_DIGITS = re.compile(rb"[0-9]+")
+_DIGITS = b"0123456789"
 
 
 def encode(payload: Payload, family: Family) -> bytes:
@@ -52,9 +51,24 @@ def encode(payload: Payload, family: Family) -> bytes:
         )  # fmt: skip
     if b"NaN" in raw or b"Infinity" in raw:  # possibly inside a text: look closer only then
         _refuse_numbers(raw, family.name)
-    if len(raw) > MAX_DIGITS and len(max(_DIGITS.findall(raw), key=len, default=b"")) > MAX_DIGITS:  # the same
+    if len(raw) > MAX_DIGITS and _has_long_number(raw):  # the same
         _refuse_numbers(raw, family.name)
     return raw
+
+
+def _has_long_number(raw: bytes) -> bool:
+    """Tells whether so many digits stand in a row that Python would not read them back.
+
+    So long a row covers one of the places that are looked at; there the row is measured to both sides.
+    """
+    step = MAX_DIGITS + 1
+    for place in range(MAX_DIGITS, len(raw), step):
+        if raw[place] in _DIGITS:
+            before, behind = raw[place - MAX_DIGITS : place], raw[place : place + step]
+            left = len(before) - len(before.rstrip(_DIGITS))
+            if left + len(behind) - len(behind.lstrip(_DIGITS)) > MAX_DIGITS:
+                return True
+    return False
 
 
 def payload_bytes(payload: Payload | Opaque) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from quiesce.facts import Context, FactError, InvalidPayload, Opaque, Payload, PayloadDefinitionError, UnknownFamily
-from quiesce.facts.canonical import MAX_DIGITS, decode, digest_of, encode
+from quiesce.facts.canonical import MAX_DIGITS, _has_long_number, decode, digest_of, encode
 from quiesce.facts.family import MAX_PAYLOAD_BYTES, family_of, find_family
 from support.payloads import Anything, Box, Colour, Count, Level, Note, Point, Rich, Tags
 
@@ -502,3 +503,15 @@ def test_the_digest_is_the_sha_256_of_the_text() -> None:
 
     assert digest_of(b'{"text":"a"}').hex() == fact.digest
     assert fact.digest[:24] == fact.id
+
+
+@given(
+    rows=st.lists(
+        st.tuples(st.integers(0, 3), st.sampled_from([1, 7, MAX_DIGITS - 1, MAX_DIGITS, MAX_DIGITS + 1])), max_size=8
+    )
+)
+def test_a_row_of_digits_that_is_too_long_is_found_wherever_it_stands(rows: list[tuple[int, int]]) -> None:
+    """As by measuring every row."""
+    raw = b"".join(b"x" * between + b"7" * digits for between, digits in rows)
+
+    assert any(len(row) > MAX_DIGITS for row in re.findall(rb"[0-9]+", raw)) == _has_long_number(raw)
