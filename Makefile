@@ -25,8 +25,8 @@ $(shell { [ "$$(cat .venv/.home 2>/dev/null)" = "$$(pwd -P)" ] && [ -x $(BIN)/py
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
-run: .venv/.run ## settle the orders of the first example
-	@$(BIN)/python examples/settle_orders.py
+run: .venv/.run ## govern three simulated providers, and draw what was learned
+	@$(BIN)/python examples/providers.py
 
 test: .venv/.dev ## run the tests, except those that soak
 	@$(BIN)/python -m pytest -q -n $(JOBS) --dist=loadgroup $(ARGS)
@@ -53,11 +53,11 @@ format: .venv/.dev ## format the code, and fix what can be fixed
 soak: .venv/.dev ## run the properties for long; SOAK_CASES=500 bounds them
 	@QUIESCE_PROFILE=soak SOAK_CASES=$(SOAK_CASES) $(BIN)/python -m pytest -q -n $(JOBS) --dist=loadgroup -m soak --timeout=7200 $(ARGS)
 
-bench: .venv/.bench ## measure the kernel beside its peers
-	@$(BIN)/python benchmarks/kernel.py $(ARGS)
+bench: .venv/.bench ## measure Quiesce beside its peers: one table, in build/bench.{md,json,svg,png}
+	@$(BIN)/python benchmarks/kernel.py --out build $(ARGS)
 
-bench-quick: .venv/.run ## measure the kernel alone, in a minute
-	@$(BIN)/python benchmarks/kernel.py --quick $(ARGS)
+bench-quick: .venv/.bench ## the same with less of the largest works, in under two minutes
+	@$(BIN)/python benchmarks/kernel.py --quick --out build $(ARGS)
 
 dist: .venv/.dev ## build the wheel and the source archive into dist/
 	@rm -rf build/lib dist && mkdir -p build

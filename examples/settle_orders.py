@@ -1,6 +1,5 @@
-"""Settles three orders before your eyes, then replays the run from its log: what `make run` runs.
+"""Settles three orders before your eyes, then replays the run from its log.
 
-    make run
     .venv/bin/python examples/settle_orders.py
 
 The payloads, the suggestors and the engine are in orders.py. Here is how a program runs them, looks into what came out,

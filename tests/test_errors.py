@@ -13,6 +13,7 @@ import pytest
 
 import quiesce.engine
 import quiesce.facts
+import quiesce.suggestors
 from quiesce.engine import cli_codes
 from quiesce.engine import errors as engine_errors
 from quiesce.engine.commit import NotKept
@@ -39,6 +40,13 @@ from quiesce.facts.stores.postgres import Lost
 from quiesce.facts.stores.postgres_link import ServerError
 from quiesce.facts.stores.sqlite_errors import Damaged, Locked
 from quiesce.facts.testing import NotAJoin
+from quiesce.suggestors.drift.errors import InvalidDriftSetting, MissingDetector
+from quiesce.suggestors.feedback.model import MissingExtra, UnusableModel
+from quiesce.suggestors.routing.state_file import NewerStateFile, StateFileError
+from quiesce.suggestors.routing.support import InvalidPolicy, NoSupport
+from quiesce.suggestors.selection.errors import NotForSelection, SelectionError, UnknownBackend
+from quiesce.suggestors.trajectories.embedding import InvalidEmbedding
+from quiesce.suggestors.trajectories.errors import BrokenPatterns, TrajectoryClosed, UnknownTrajectory
 
 
 def walk(cls: type[QuiesceError]) -> set[type[QuiesceError]]:
@@ -46,7 +54,7 @@ def walk(cls: type[QuiesceError]) -> set[type[QuiesceError]]:
     return {cls}.union(*(walk(below) for below in cls.__subclasses__() if below.__module__.startswith("quiesce.")))
 
 
-for floor in (quiesce.facts, quiesce.engine):
+for floor in (quiesce.facts, quiesce.engine, quiesce.suggestors):
     for module in pkgutil.walk_packages(floor.__path__, f"{floor.__name__}."):
         try:
             importlib.import_module(module.name)
@@ -54,6 +62,21 @@ for floor in (quiesce.facts, quiesce.engine):
             assert not (missing.name or "").startswith("quiesce"), missing  # noqa: PT017  # this is no test
 
 EXAMPLES: dict[type[QuiesceError], tuple[Any, ...]] = {
+    BrokenPatterns: (3, "it is not JSON"),
+    InvalidDriftSetting: ("DriftThresholds", "error_rate", 2, "a number from 0 to 1"),
+    InvalidEmbedding: ("the query embedding", "is all zeros"),
+    InvalidPolicy: ("r1", {"a": 2.0}, "which are no probabilities"),
+    MissingDetector: ("adwin",),
+    MissingExtra: ("FeedbackJudge('openai:gpt-5-mini')", "llm"),
+    NewerStateFile: ("state.json", 3, 1),
+    NoSupport: ("it would have taken somebody who could not be taken", 12, 0.5, ("a",)),
+    NotForSelection: ("r1", "what is asked for", {}, "a ProviderRequest"),
+    SelectionError: ("anything",),
+    StateFileError: ("state.json", "it was not written: No space left on device"),
+    TrajectoryClosed: ("traj-06GZ", "another verdict"),
+    UnknownBackend: ("x", ("a", "b")),
+    UnknownTrajectory: ("01a1fee4-17a7-7347-94eb-dab69034f325", "it is complete"),
+    UnusableModel: ("'x'", "it is unknown"),
     QuiesceError: ("anything",),
     facts_errors.FactError: ("anything",),
     facts_errors.LogError: ("anything",),

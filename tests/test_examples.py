@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
+import json
 import os
 import pty
 import shlex
@@ -10,14 +12,19 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
-from quiesce.facts import FactLog, verify
+from quiesce.facts import FactLog, replay, verify
+from quiesce.suggestors.routing.payloads import RouteDecision
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-PROGRAMS = ["closure.py", "pipeline.py", "settle_orders.py", "triage.py"]
+PROGRAMS = ["closure.py", "pipeline.py", "providers.py", "settle_orders.py", "triage.py"]
 PYTHON = [sys.executable, "-W", "error"]
 QUIESCE = [*PYTHON, "-m", "quiesce.engine.cli"]
 HIDDEN = ("COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", "QUIESCE_LOG")
@@ -53,7 +60,7 @@ def call(home: Path, *words: str, typed: str | None = None) -> tuple[int, list[s
             os.write(ours, typed.encode())
         with start(home, *words, stdin=subprocess.DEVNULL if typed is None else theirs) as process:
             try:
-                said, complaints = process.communicate(timeout=30)
+                said, complaints = process.communicate(timeout=90)
             finally:
                 process.kill()  # one that asks for more than was typed would wait for ever
     finally:
@@ -93,7 +100,7 @@ def test_every_example_tells_how_to_run_it(path: Path) -> None:
     assert (path.name in PROGRAMS) == (f"python examples/{path.name}" in told)
 
 
-# --- settle_orders: what `make run` runs ------------------------------------------------------------------------------
+# --- settle_orders ----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -294,3 +301,255 @@ def test_one_more_line_wakes_only_what_it_touches(home: Path) -> None:
         "      called: price ×1, add_up ×1",
         "9 runs in one log, 9 of them sound",
     ] == said[-7:]
+
+
+# --- providers: what `make run` runs ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def governed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """Where the example ran, and what it said."""
+    home = tmp_path_factory.mktemp("governed")
+    shutil.copytree(EXAMPLES, home / "examples", ignore=shutil.ignore_patterns("__pycache__"))
+    return home, example(home, "providers.py")
+
+
+def decisions(home: Path) -> dict[str, RouteDecision | None]:
+    """Returns what was decided in each run, from the log alone."""
+    with FactLog.open(home / "build" / "providers.db") as log:
+        contexts = {run: replay(log, run) for run in log.runs()}
+    found = {run: context.of(RouteDecision).get(run) for run, context in contexts.items()}
+    return {run: None if fact is None else fact.payload for run, fact in found.items()}
+
+
+def test_who_decays_and_who_fails_is_noticed_and_put_out(governed: tuple[Path, list[str]]) -> None:
+    """Not before it happens: "waning" decays at request 100; "steady" is never put out."""
+    _, said = governed
+    out = {
+        name: [int(text[1:5]) for text in said if f"{name:8}put out" in text] for name in ("steady", "waning", "shaky")
+    }
+
+    assert [] == out["steady"]
+    assert 100 < out["waning"][0] < 125
+    assert 150 < out["shaky"][0] < 225
+    assert f"{'waning':8}{'none':8}nothing odd any more" in "\n".join(said)
+
+
+def test_the_traffic_follows_what_is_learned(governed: tuple[Path, list[str]]) -> None:
+    """The best gets most of it, until it decays: then it gets what probes and trials take, and the others the rest."""
+    decided = [one.provider if one is not None else "" for one in decisions(governed[0]).values()]
+
+    assert 300 == len(decided)
+    assert decided[60:100].count("waning") > 20
+    assert decided[110:200].count("waning") < 30
+    assert min(decided[110:].count(name) for name in ("steady", "shaky")) > 20
+
+
+def test_the_same_is_decided_once_more_and_nobody_is_asked(governed: tuple[Path, list[str]]) -> None:
+    """By the servers' own count of their requests."""
+    _, said = governed
+    asked = sum(one is not None for one in decisions(governed[0]).values())
+
+    assert "yes  300 of 300 requests were decided once more, and come out the same" in said
+    assert f"yes  the providers had {asked} requests to settle, 0 to decide again" in said
+    assert "yes  300 of 300 runs are sound: no byte of the log was changed" in said
+    assert "yes  after a restart the posteriors are the same, and a fold from scratch gives them, too" in said
+    assert [] == [text for text in said if text.startswith("NO ")]
+
+
+def test_a_probe_is_explained_by_the_quarantine(governed: tuple[Path, list[str]]) -> None:
+    """The tree shows what was known when it was decided: who was out and why, the request, the posteriors."""
+    _, said = governed
+    tree = said[
+        said.index("Why one of them was decided as it was") + 1 : said.index("Once more, from the log alone") - 1
+    ]
+
+    assert tree[0].startswith("route-decision:r")
+    assert "provider='waning'" in tree[0]
+    assert ["known-quarantine:drift/waning"] == [
+        text.split("  ")[0][3:] for text in tree if "known-quarantine:" in text
+    ]
+    assert 3 == sum("posterior:" in text for text in tree)
+
+
+def test_the_picture_is_drawn_twice(governed: tuple[Path, list[str]]) -> None:
+    """As PNG and as SVG; the latter is small, and text that can be read."""
+    home, said = governed
+
+    assert ["build/providers.png", "build/providers.svg"] == said[-2:]
+    assert b"\x89PNG" == (home / "build" / "providers.png").read_bytes()[:4]
+    drawn = (home / "build" / "providers.svg").read_text()
+    assert len(drawn) < 60_000
+    assert all(f">{name}<" in drawn for name in ("steady", "waning", "shaky"))
+
+
+def test_it_decides_the_same_whenever_it_is_run(governed: tuple[Path, list[str]], home: Path) -> None:
+    """Chance is the seed's, and how fast anybody answered decides nothing."""
+    example(home, "providers.py", "60")
+
+    assert dict(list(decisions(governed[0]).items())[:60]) == decisions(home)
+
+
+def test_without_matplotlib_it_says_so_and_goes_on(home: Path) -> None:
+    """It is an extra."""
+    program = (
+        "import runpy, sys; sys.modules['matplotlib'] = None; sys.argv = ['providers.py', '5']; "
+        "sys.path.insert(0, 'examples'); runpy.run_path('examples/providers.py', run_name='__main__')"
+    )
+    said = run(home, *PYTHON, "-c", program)
+
+    assert said[-1].startswith("no picture: ")
+    assert said[-1].endswith('It takes the extra "plot": pip install "quiesce[plot]"')
+    assert "yes  5 of 5 requests were decided once more, and come out the same" in said
+
+
+def test_on_a_terminal_it_draws_a_table_and_a_bar(home: Path) -> None:
+    """They are drawn anew with each request."""
+    ours, theirs = pty.openpty()
+    with start(home, *PYTHON, "examples/providers.py", "20", stdout=theirs) as process:
+        os.close(theirs)
+        shown = b""
+        while chunk := read_terminal(ours):
+            shown += chunk
+    os.close(ours)
+
+    assert 0 == process.returncode
+    assert b"2/20" in shown
+    assert b"20/20" in shown
+    assert shown.count(b"provider") >= 10
+
+
+def test_ctrl_c_while_it_asks_tells_what_is_left(home: Path) -> None:
+    """One line, no traceback; the log can be read."""
+    with start(home, *PYTHON, "examples/providers.py") as process:
+        assert process.stdout is not None
+        while not process.stdout.readline().startswith("after 60 requests"):
+            pass
+        process.send_signal(signal.SIGINT)
+        said, complaints = process.communicate(timeout=60)
+
+    assert (130, "") == (process.returncode, complaints)
+    assert said.splitlines()[-1].startswith("interrupted: ")
+    with FactLog.open(home / "build" / "providers.db") as log:
+        assert [] == [run for run in log.runs() if not verify(log, run).ok]
+        assert len(list(log.runs())) >= 60
+
+
+def test_it_stops_when_nobody_reads_on(home: Path) -> None:
+    """As under `make run | head`: no traceback."""
+    with start(home, *PYTHON, "examples/providers.py", "70") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        while not process.stdout.readline().startswith("after 60 requests"):
+            pass
+        process.stdout.close()
+
+        assert "" == process.stderr.read()
+    assert 0 == process.returncode
+
+
+# --- the simulated providers ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def simulated() -> Any:
+    """The module, which lies beside the examples and in no package."""
+    spec = importlib.util.spec_from_file_location("simulated_example", EXAMPLES / "simulated.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def post(url: str, body: bytes, path: str = "/v1/chat/completions", **headers: str) -> tuple[int, dict[str, Any], str]:
+    """Returns status, body and Retry-After of an answer."""
+    place = urlsplit(url)
+    with closing(HTTPConnection(place.hostname or "", place.port, timeout=10)) as connection:
+        connection.request("POST", path, body, headers)
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read()), answer.headers.get("Retry-After", "")
+
+
+def chat(text: str, **more: Any) -> bytes:
+    return json.dumps({"model": "m", "messages": [{"role": "user", "content": text}], **more}).encode()
+
+
+def test_a_server_speaks_the_chat_protocol(simulated: Any) -> None:
+    """An answer, and a call of a tool, in the form that clients of OpenAI read."""
+    tool = {"type": "function", "function": {"name": "tell", "parameters": {"type": "object"}}}
+    with simulated.running(1) as town:
+        status, plain, _ = post(town.urls["waning"], chat("What is 17 plus 25 ?"))
+        _, called, _ = post(town.urls["waning"], chat("What is 17 plus 25 ?", tools=[tool]))
+
+    assert (200, "chat.completion", "m") == (status, plain["object"], plain["model"])
+    [choice] = plain["choices"]
+    assert ("assistant", "stop") == (choice["message"]["role"], choice["finish_reason"])
+    assert "42" in choice["message"]["content"]
+    usage = plain["usage"]
+    assert usage["prompt_tokens"] + usage["completion_tokens"] == usage["total_tokens"]
+    assert usage["completion_tokens"] > 20
+    [choice] = called["choices"]
+    [call_] = choice["message"]["tool_calls"]
+    assert ("tool_calls", None, "tell") == (
+        choice["finish_reason"],
+        choice["message"]["content"],
+        call_["function"]["name"],
+    )
+    assert "42" in json.loads(call_["function"]["arguments"])["text"]
+
+
+@pytest.mark.parametrize(
+    ("body", "path", "status"),
+    [
+        (b"{", "/v1/chat/completions", 400),
+        (b"[]", "/v1/chat/completions", 400),
+        (b"\xff\xfe", "/v1/chat/completions", 400),
+        (b'{"model": "m"}', "/v1/chat/completions", 400),
+        (b'{"model": "m", "messages": []}', "/v1/chat/completions", 400),
+        (b'{"model": "m", "messages": [3]}', "/v1/chat/completions", 400),
+        (chat("hello"), "/v1/completions", 404),
+    ],
+)
+def test_a_server_refuses_what_is_no_request(simulated: Any, body: bytes, path: str, status: int) -> None:
+    """With an error as OpenAI words it, and goes on."""
+    with simulated.running(1) as town:
+        found, error, _ = post(town.urls["steady"], body, path)
+
+        assert (status, "invalid_request_error") == (found, error["error"]["type"])
+        assert 0 == town.requests
+        assert 200 == post(town.urls["waning"], chat("What is 1 plus 1 ?"))[0]
+
+
+def test_a_server_reads_no_body_that_is_too_long(simulated: Any) -> None:
+    """It answers before the body has come."""
+    with simulated.running(1) as town:
+        place = urlsplit(town.urls["steady"])
+        with closing(HTTPConnection(place.hostname or "", place.port, timeout=10)) as connection:
+            connection.putrequest("POST", "/v1/chat/completions")
+            connection.putheader("Content-Length", "1000001")
+            connection.endheaders()
+
+            assert 413 == connection.getresponse().status
+
+
+def test_servers_decay_fail_and_limit_as_planned_and_the_same_each_time(simulated: Any) -> None:
+    """The seed decides; the counts that the example shows are the servers' own."""
+    told = []
+    for _ in range(2):
+        with simulated.running(3) as town:
+            answers = [post(town.urls[name], chat("What is 3 plus 4 ?")) for _ in range(90) for name in town.urls]
+            said = [(status, body.get("choices"), after) for status, body, after in answers]
+            told.append((said, dict(town.answered)))
+
+    assert told[0] == told[1]
+    said, counts = told[0]
+    assert {90} == {
+        sum(count for (name, _), count in counts.items() if name == one) for one in ("steady", "waning", "shaky")
+    }
+    assert {"shaky"} == {name for name, status in counts if status == 429}
+    assert counts["shaky", 500] > 15
+    assert {"1"} == {after for status, _, after in said if status == 429}
+    decayed = [choices[0]["message"]["content"] for _, choices, _ in said[100:200] if choices is not None]
+    assert decayed.count("") > 5

@@ -127,8 +127,8 @@ def calibrate(labelled: Iterable[tuple[FeedbackVerdict | JudgeFailure, Label]], 
     """Returns how verdicts compare with what people say of the same feedback.
 
     ```python
-    from quiesce.suggestors.feedback.calibration import calibrate
-    from quiesce.suggestors.feedback.payloads import FeedbackVerdict, Label
+    from quiesce.suggestors import FeedbackVerdict, Label
+    from quiesce.suggestors.feedback import calibrate
 
     said = FeedbackVerdict(is_correction=True, kind="repetition", confidence=0.9)
     found = calibrate([(said, Label(is_correction=True)), (said, Label(is_correction=False))])

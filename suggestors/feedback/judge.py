@@ -29,8 +29,7 @@ class FeedbackJudge(Suggestor):
     """Judges feedback: a `FeedbackVerdict` for each `Feedback`, or a `JudgeFailure`, under its id.
 
     ```python
-    from quiesce.suggestors.feedback.judge import FeedbackJudge
-    from quiesce.suggestors.feedback.payloads import Feedback, FeedbackVerdict
+    from quiesce.suggestors import Feedback, FeedbackJudge, FeedbackVerdict
 
     context = Context()
     context.add(Feedback(user_message="No, that's wrong.", assistant_response="It is in Ghent."), id="r1")
@@ -103,7 +102,7 @@ class FeedbackJudge(Suggestor):
         settings: Mapping[str, Any] | None = None,
         api_key: str | None = None,
         secret: bytes | None = None,
-        name: str = "feedback-judge",
+        name: str = "FeedbackJudge",
         **placed: Any,
     ) -> None:
         if "call" in placed:  # an engine gives it a place: it copies every field

@@ -38,7 +38,7 @@ class Latencies:
     """Keeps the latest durations. May be used by several threads.
 
     As an observer of an engine it takes what the invocations of a suggestor took, waiting for limits included:
-    `Engine([judge], observers=[Latencies(of="feedback-judge")])`.
+    `Engine([judge], observers=[Latencies(of="FeedbackJudge")])`.
     """
 
     def __init__(self, kept: int = KEPT, *, of: str | None = None) -> None:

@@ -50,8 +50,8 @@ def find_signal(feedback: Feedback) -> Signal | None:
     """Returns what the rules say about a feedback; None if it is no clear case.
 
     ```python
-    from quiesce.suggestors.feedback.payloads import Feedback
-    from quiesce.suggestors.feedback.rules import find_signal
+    from quiesce.suggestors import Feedback
+    from quiesce.suggestors.feedback import find_signal
 
     def signal(message):
         return find_signal(Feedback(user_message=message, assistant_response="Here you are."))

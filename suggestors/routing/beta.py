@@ -25,7 +25,7 @@ class Beta:
     Both are finite and above 0. Beta(1, 1), the default, says nothing: every probability is as likely as any other.
 
     ```python
-    from quiesce.suggestors.routing.beta import Beta
+    from quiesce.suggestors import Beta
 
     known = Beta().updated(True).updated(True).updated(0.5)     # two successes, one answer that was half good
     assert known == Beta(3.5, 1.5)

@@ -36,7 +36,7 @@ def unit_features(embedding: Sequence[float] | NDArray[Any] | None, dim: int) ->
     None for an embedding that is too short, zero there, or holds something that is not finite there.
 
     ```python
-    from quiesce.suggestors.routing.linear_arm import unit_features
+    from quiesce.suggestors.routing import unit_features
 
     assert unit_features([3.0, 4.0, 9.0], 2).tolist() == [0.6, 0.8]
     assert unit_features([0.0, 0.0, 9.0], 2) is None

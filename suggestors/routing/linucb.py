@@ -22,7 +22,7 @@ class LinUCB(LinearState):
 
     ```python
     from numpy.random import default_rng
-    from quiesce.suggestors.routing.linucb import LinUCB
+    from quiesce.suggestors import LinUCB
 
     bandit, rng = LinUCB(2, warmup=10), default_rng(3)
     code, prose = [1.0, 0.0], [0.0, 1.0]

@@ -45,7 +45,7 @@ def propensities(params: Sequence[Beta | tuple[float, float]]) -> list[float]:
     Parameters are pairs of alpha and beta, raised to 1e-6 as for a draw. What was asked for lately is remembered.
 
     ```python
-    from quiesce.suggestors.routing.propensity import propensities
+    from quiesce.suggestors import propensities
 
     assert propensities([(1, 1), (1, 1)]) == [0.5, 0.5]
     better, worse = propensities([(2, 1), (1, 1)])

@@ -51,8 +51,7 @@ class Reputation(SharedState[Known]):
 
     ```python
     from numpy.random import default_rng
-    from quiesce.suggestors.routing.reputation import Reputation
-    from quiesce.suggestors.routing.thompson import ThompsonState
+    from quiesce.suggestors import Reputation, ThompsonState
 
     state, reputation = ThompsonState(), Reputation(weight=0.5)
     for _ in range(8):

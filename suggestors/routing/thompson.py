@@ -40,7 +40,7 @@ class ThompsonState(SharedState[Known]):
 
     ```python
     from numpy.random import default_rng
-    from quiesce.suggestors.routing.thompson import ThompsonState
+    from quiesce.suggestors import ThompsonState
 
     state, rng = ThompsonState(), default_rng(7)
     for _ in range(30):

@@ -24,8 +24,7 @@ def assign(
     """Returns who fills which slot of a request, and why what is open stays open.
 
     ```python
-    from quiesce.suggestors.selection.assign import assign
-    from quiesce.suggestors.selection.payloads import Backend, ProviderRequest
+    from quiesce.suggestors import Backend, ProviderRequest, assign
 
     pool = [
         Backend(name="anthropic", kind="llm", capabilities={"code", "reasoning"}),

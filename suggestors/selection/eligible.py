@@ -13,8 +13,7 @@ def eligible(request: ProviderRequest, backends: Iterable[Backend], out: Contain
     """Returns the backends that satisfy the whole of a request, in the order of the pool.
 
     ```python
-    from quiesce.suggestors.selection.eligible import eligible
-    from quiesce.suggestors.selection.payloads import Backend, ProviderRequest
+    from quiesce.suggestors import Backend, ProviderRequest, eligible
 
     pool = [Backend(name="a", kind="llm", capabilities={"code"}), Backend(name="b", kind="llm")]
     [one.name for one in eligible(ProviderRequest(required_capabilities=("code",)), pool)]     # ['a']

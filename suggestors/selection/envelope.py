@@ -14,8 +14,8 @@ def misses(request: ProviderRequest, backend: Backend) -> list[str]:
     """Returns what keeps a backend from doing all of a request by itself; nothing if it can.
 
     ```python
-    from quiesce.suggestors.selection.envelope import misses
-    from quiesce.suggestors.selection.payloads import Backend, ProviderRequest
+    from quiesce.suggestors import Backend, ProviderRequest
+    from quiesce.suggestors.selection import misses
 
     request = ProviderRequest(required_capabilities=("code", "vision"))
     misses(request, Backend(name="a", kind="llm", capabilities={"code"}))              # ['lacks vision']

@@ -49,7 +49,7 @@ def match(slots: Sequence[int], serves: Adjacency, room: Sequence[int]) -> Match
     in ascending order; `room` says how many slots each backend may fill. Backends that come first are preferred.
 
     ```python
-    from quiesce.suggestors.selection.matching import match
+    from quiesce.suggestors.selection import match
 
     match([0, 1], [[0, 1], [0]], room=[1, 1]).filled                # [1, 0]: slot 1 has no other choice
     ```

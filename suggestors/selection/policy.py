@@ -19,8 +19,7 @@ class Policy:
     """Weighs backends: the lowest sum is preferred. It never costs a match: as many slots as can be are filled first.
 
     ```python
-    from quiesce.suggestors.selection.payloads import Backend
-    from quiesce.suggestors.selection.policy import Policy
+    from quiesce.suggestors import Backend, Policy
 
     policy = Policy(cost=1, latency=0.1, means={"openai": 0.9})
     policy.score(Backend(name="openai", kind="llm", cost_class="low", latency_ms=800))   # 0.4 + 0.08 + 0.1

@@ -36,8 +36,7 @@ def ProviderSelection(policy: Policy | None = None) -> Suggestor:  # noqa: N802 
     """Returns the suggestor that answers each `ProviderRequest` with a `ProviderAssignment` of its id.
 
     ```python
-    from quiesce.suggestors.selection.payloads import Backend, ProviderAssignment, ProviderRequest
-    from quiesce.suggestors.selection.select import ProviderSelection
+    from quiesce.suggestors import Backend, ProviderAssignment, ProviderRequest, ProviderSelection
 
     context = Context()
     context.add(Backend(name="mini", kind="llm", capabilities={"code"}), id="mini")

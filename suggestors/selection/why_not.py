@@ -24,9 +24,8 @@ def why_not(
     """Returns what spoke against a backend, one sentence each; nothing if it was chosen.
 
     ```python
-    from quiesce.suggestors.selection.payloads import Backend, ProviderRequest
-    from quiesce.suggestors.selection.policy import Policy
-    from quiesce.suggestors.selection.why_not import why_not
+    from quiesce.suggestors import Backend, Policy, ProviderRequest
+    from quiesce.suggestors.selection import why_not
 
     pool = [
         Backend(name="dear", kind="llm", capabilities={"code"}, cost_class="high"),

@@ -43,7 +43,7 @@ def distil(trajectories: Iterable[Trajectory], *, alike: float | None = ALIKE) -
     """Returns the patterns of trajectories, near-duplicates merged; `alike=None` merges none.
 
     ```python
-    from quiesce.suggestors.trajectories.distil import distil
+    from quiesce.suggestors.trajectories import distil
 
     distil([])                                                        # ()
     ```

@@ -72,7 +72,7 @@ def trajectory_of(log: FactLog, run_id: RunId | str, *, after: int = 0) -> Traje
     """Returns a run as a trajectory, the same whenever it is asked for.
 
     ```python
-    from quiesce.suggestors.trajectories.from_run import trajectory_of
+    from quiesce.suggestors import trajectory_of
 
     found = trajectory_of(log, result.run_id)
     [(step.action, step.outcome.kind) for step in found.steps]        # [('plan', 'success'), ('refund', 'success'), …]

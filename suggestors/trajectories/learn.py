@@ -39,7 +39,7 @@ def known_failures(books: Mapping[str, FailureBook]) -> dict[str, FailurePattern
     """Returns the failures in the values of `failure_patterns` by their signatures, sorted.
 
     ```python
-    from quiesce.suggestors.trajectories.learn import failure_patterns, known_failures
+    from quiesce.suggestors.trajectories import failure_patterns, known_failures
 
     ledger = FactLog.open(projections=[failure_patterns])
     known_failures(ledger.values(failure_patterns))                   # {}

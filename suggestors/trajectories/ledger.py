@@ -54,7 +54,7 @@ def redact_trajectories(
     """Erases trajectories for good, those of a user or some by their UUIDs, with their journals and failures.
 
     ```python
-    from quiesce.suggestors.trajectories.ledger import redact_trajectories
+    from quiesce.suggestors.trajectories import redact_trajectories
 
     redact_trajectories(log, user_id="ana", reason="erasure request 17", by="dana")   # []: there was nothing of hers
     ```

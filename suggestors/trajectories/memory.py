@@ -48,7 +48,7 @@ class PatternMemory:
     """Patterns of one dimension, of trajectories above a threshold of quality.
 
     ```python
-    from quiesce.suggestors.trajectories.memory import PatternMemory
+    from quiesce.suggestors import PatternMemory
 
     memory = PatternMemory(threshold=0.5)
     memory.add_all([])                                                # 0: so many became patterns, or went into one

@@ -17,9 +17,9 @@ class LessonOffering:
     """Answers each `LessonQuery` with the lessons of the most similar trajectories that the ledger knows.
 
     ```python
+    from quiesce.suggestors import LessonOffering
+    from quiesce.suggestors.trajectories import LessonQuery
     from quiesce.suggestors.trajectories.learn import PROJECTIONS
-    from quiesce.suggestors.trajectories.offering import LessonOffering
-    from quiesce.suggestors.trajectories.payloads import LessonQuery
 
     ledger = FactLog.open(projections=PROJECTIONS)
     asked = ledger.context()                                          # what it has learned, as facts
@@ -32,7 +32,7 @@ class LessonOffering:
     the similarity as its confidence; patterns of other dimensions than the query's are not looked at.
     """
 
-    name = "lesson-offering"
+    name = "LessonOffering"
     reads = (LessonQuery, LessonBook)
     writes = (OfferedLesson,)
 

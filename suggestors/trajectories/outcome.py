@@ -18,7 +18,7 @@ class StepOutcome(Part):
     """How a step went; made by one of its five constructors, told apart by `kind`.
 
     ```python
-    from quiesce.suggestors.trajectories.outcome import StepOutcome
+    from quiesce.suggestors import StepOutcome
 
     StepOutcome.partial(achieved="3 of 5 pages", missing="2 pages").score             # 0.6
     ```

@@ -37,9 +37,7 @@ class TrajectoryRecorder:
     """Builds a trajectory as work happens; several threads may use one.
 
     ```python
-    from quiesce.suggestors.trajectories.outcome import StepOutcome
-    from quiesce.suggestors.trajectories.recorder import TrajectoryRecorder
-    from quiesce.suggestors.trajectories.verdict import Verdict
+    from quiesce.suggestors import StepOutcome, TrajectoryRecorder, Verdict
 
     with TrajectoryRecorder([0.1, 0.9], log=log, request_type="lookup") as recorder:
         recorder.start_step()

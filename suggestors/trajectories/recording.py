@@ -29,7 +29,7 @@ class TrajectoryRecording:
     """Records the trajectory of every run that ends: an observer, `Engine(…, observers=[TrajectoryRecording(log)])`.
 
     ```python
-    from quiesce.suggestors.trajectories.recording import TrajectoryRecording
+    from quiesce.suggestors import TrajectoryRecording
 
     recording = TrajectoryRecording(log)
     told = Engine([plan], observers=[recording]).run_sync(context, log=log, run_id="told")

@@ -21,8 +21,7 @@ def recover_trajectories(
     """Returns the unfinished trajectories of a log that nobody is recording any more, with all their steps.
 
     ```python
-    from quiesce.suggestors.trajectories.recover import recover_trajectories
-    from quiesce.suggestors.trajectories.verdict import RootCause, Verdict
+    from quiesce.suggestors import RootCause, Verdict, recover_trajectories
 
     recover_trajectories(log)                                         # []: looks, and writes nothing
     recover_trajectories(log, Verdict.failure(RootCause.unknown("its process died")))     # completes each with it

@@ -34,7 +34,7 @@ class RootCause(Part):
     """What a failure comes from; made by one of its eight constructors, told apart by `kind`.
 
     ```python
-    from quiesce.suggestors.trajectories.verdict import RootCause
+    from quiesce.suggestors import RootCause
 
     str(RootCause.tool_failure("search", "timeout"))                  # tool 'search' failed: timeout
     ```
@@ -201,7 +201,7 @@ class Verdict(Part):
     """How a trajectory ended; made by one of its four constructors, told apart by `kind`.
 
     ```python
-    from quiesce.suggestors.trajectories.verdict import RootCause, Verdict
+    from quiesce.suggestors import RootCause, Verdict
 
     verdict = Verdict.recovered_via_reflection(RootCause.tool_failure("search", "timeout"), 2, 0.7)
     verdict.succeeded, verdict.counts_as_success                      # (True, False)
