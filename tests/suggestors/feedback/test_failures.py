@@ -134,7 +134,7 @@ async def test_what_a_server_does_wrong_is_a_failure_that_says_so(
         [error(429, retry_after="0.01")], [error(500)], [error(503), error(500)], [HANGS], [arguments("{")],
         [saying(kind="none"), error(500)], [Reply(b"x")], [Reply(completion({"content": "x"})).cut(10)], [text("hm")],
     ],
-    ids=str,
+    ids=["429", "500", "503-500", "hangs", "truncated", "unknown-kind-500", "no-json", "cut", "text"],
 )  # fmt: skip
 async def test_what_passes_does_no_harm(asking: Asking, replies: Sequence[Reply]) -> None:
     judge, server = asking([*replies, verdict("repetition")], timeout=0.3 if HANGS in replies else 20)
