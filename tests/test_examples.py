@@ -306,6 +306,9 @@ def test_one_more_line_wakes_only_what_it_touches(home: Path) -> None:
 # --- providers: what `make run` runs ----------------------------------------------------------------------------------
 
 
+GOVERNED = pytest.mark.xdist_group("governed")  # in one process, so that the example runs for them once
+
+
 @pytest.fixture(scope="module")
 def governed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     """Where the example ran, and what it said."""
@@ -322,6 +325,7 @@ def decisions(home: Path) -> dict[str, RouteDecision | None]:
     return {run: None if fact is None else fact.payload for run, fact in found.items()}
 
 
+@GOVERNED
 def test_who_decays_and_who_fails_is_noticed_and_put_out(governed: tuple[Path, list[str]]) -> None:
     """Not before it happens: "waning" decays at request 100; "steady" is never put out."""
     _, said = governed
@@ -335,6 +339,7 @@ def test_who_decays_and_who_fails_is_noticed_and_put_out(governed: tuple[Path, l
     assert f"{'waning':8}{'none':8}nothing odd any more" in "\n".join(said)
 
 
+@GOVERNED
 def test_the_traffic_follows_what_is_learned(governed: tuple[Path, list[str]]) -> None:
     """The best gets most of it, until it decays: then it gets what probes and trials take, and the others the rest."""
     decided = [one.provider if one is not None else "" for one in decisions(governed[0]).values()]
@@ -345,6 +350,7 @@ def test_the_traffic_follows_what_is_learned(governed: tuple[Path, list[str]]) -
     assert min(decided[110:].count(name) for name in ("steady", "shaky")) > 20
 
 
+@GOVERNED
 def test_the_same_is_decided_once_more_and_nobody_is_asked(governed: tuple[Path, list[str]]) -> None:
     """By the servers' own count of their requests."""
     _, said = governed
@@ -357,6 +363,7 @@ def test_the_same_is_decided_once_more_and_nobody_is_asked(governed: tuple[Path,
     assert [] == [text for text in said if text.startswith("NO ")]
 
 
+@GOVERNED
 def test_a_probe_is_explained_by_the_quarantine(governed: tuple[Path, list[str]]) -> None:
     """The tree shows what was known when it was decided: who was out and why, the request, the posteriors."""
     _, said = governed
@@ -372,6 +379,7 @@ def test_a_probe_is_explained_by_the_quarantine(governed: tuple[Path, list[str]]
     assert 3 == sum("posterior:" in text for text in tree)
 
 
+@GOVERNED
 def test_the_picture_is_drawn_twice(governed: tuple[Path, list[str]]) -> None:
     """As PNG and as SVG; the latter is small, and text that can be read."""
     home, said = governed
@@ -383,6 +391,7 @@ def test_the_picture_is_drawn_twice(governed: tuple[Path, list[str]]) -> None:
     assert all(f">{name}<" in drawn for name in ("steady", "waning", "shaky"))
 
 
+@GOVERNED
 def test_it_decides_the_same_whenever_it_is_run(governed: tuple[Path, list[str]], home: Path) -> None:
     """Chance is the seed's, and how fast anybody answered decides nothing."""
     example(home, "providers.py", "60")
