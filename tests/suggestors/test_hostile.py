@@ -320,7 +320,9 @@ def test_hostile_messages_for_long() -> None:
     """Other ones every time, and in runs of other sizes."""
     first = int.from_bytes(os.urandom(4))
     for size in (1, 20, 1_000):
-        storm(CASES // 3, size, first)
+        messages = max(CASES // 3, size)
+
+        assert messages // size * size == sum(storm(messages, size, first).values())
 
 
 def test_the_messages_that_are_made_worse_are_sound_to_begin_with() -> None:
