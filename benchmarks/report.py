@@ -1,87 +1,204 @@
-"""Shows what was measured: as a plain table, as markdown, as JSON."""
+"""Shows what was measured: as one table of plain text or markdown, and as data with every sample."""
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
 
 from measure import Row, Section, Target
 
-Report = Sequence[tuple[Section, list[Row]]]
-HEADINGS = ("work", "median", "min–max", "ratio", "min–max", "target", "")
+Data = dict[str, Any]
+"""What stands in bench.json."""
+HEADINGS = ("work", "size", "median", "min–max", "ratio", "min–max", "slope", "held to", "")
+_WIDTHS = (52, 9, 13, 14, 9, 13, 6, 10, 6)
+PACKAGES = (
+    "pydantic", "anyio", "numpy", "scipy", "networkx", "langgraph", "langgraph-checkpoint-sqlite", "dbos",
+    "pydantic-graph", "burr", "clipspy", "experta", "durable_rules", "egglog", "mabwiser", "vowpalwabbit", "river",
+    "pydantic-ai-slim",
+)  # fmt: skip
 
 
-def to_text(section: Section, rows: list[Row]) -> str:
-    """Returns a section as a table of plain text."""
-    cells = [HEADINGS, *(_cells(row) for row in rows)]
-    widths = [max(len(line[place]) for line in cells) for place in range(len(HEADINGS))]
-    lines = [
-        "  ".join(
-            text.ljust(width) if place in (0, 6) else text.rjust(width)
-            for place, (text, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in cells
-    ]
-    return "\n".join([section.title, f"  {section.note}", *(f"  {line}" for line in lines)])
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A section with what was found."""
+
+    name: str
+    section: Section
+    rows: list[Row]
 
 
-def to_markdown(report: Report, repetitions: int) -> str:
-    """Returns all sections as markdown."""
-    parts = [f"Medians of {repetitions} interleaved repetitions. {machine()}.", ""]
-    for section, rows in report:
-        parts += [
-            f"**{section.title}**: {section.note}",
-            "",
-            f"| {' | '.join(HEADINGS)} |",
-            "|---|" + "---:|" * 5 + "---|",
-        ]
-        parts += [f"| {' | '.join(_cells(row))} |" for row in rows]
-        parts.append("")
-    return "\n".join(parts)
-
-
-def to_json(report: Report, repetitions: int) -> str:
-    """Returns everything that was measured, every sample of it."""
-    data = {
-        "machine": machine(),
+def about(repetitions: int, *, quick: bool) -> Data:
+    """Returns what a table was made on: day, machine, versions."""
+    found = {name: _version(name) for name in PACKAGES}
+    return {
+        "day": datetime.now(UTC).date().isoformat(),
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "platform": f"{sys.platform} {platform.machine()}",
+        "cores": os.cpu_count(),
+        "memory": _memory(),
+        "versions": {name: known for name, known in found.items() if known},
+        "missing": [name for name, known in found.items() if not known],
         "repetitions": repetitions,
+        "quick": quick,
+        "load_before": os.getloadavg()[0],
+        "took": {},
+        "failed": {},
+    }
+
+
+def to_data(about: Data, found: Iterable[Measured]) -> Data:
+    """Returns everything that was measured, every sample of it."""
+    return {
+        "about": about,
         "sections": [
             {
-                "title": section.title,
-                "note": section.note,
-                "rows": [
-                    {
-                        "name": row.case.name,
-                        "unit": row.case.unit,
-                        "median": row.median,
-                        "samples": row.samples,
-                        "ratio": row.ratio,
-                        "ratios": row.ratios,
-                        "target": None if row.case.target is None else _shown_target(row.case.target, row.case.unit),
-                        "met": row.is_met,
-                        "quoted": row.case.quoted is not None,
-                    }
-                    for row in rows
-                ],
+                "name": one.name,
+                "title": one.section.title,
+                "note": one.section.note,
+                "of": one.section.of,
+                "rows": [_row(row) for row in one.rows],
             }
-            for section, rows in report
+            for one in found
         ],
     }
-    return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
 
 
-def machine() -> str:
-    """Returns in one line what it was measured on."""
-    names = {name: _version(name) for name in ("pydantic", "anyio", "langgraph", "dbos", "pydantic-graph", "clipspy")}
-    versions = ", ".join(f"{name} {found}" for name, found in names.items() if found)
-    day = datetime.now(UTC).date().isoformat()
-    python = f"{platform.python_implementation()} {platform.python_version()}"
-    return f"{day}, {python} on {sys.platform} ({platform.machine()}, {os.cpu_count()} cores), {versions}"
+def _row(row: Row) -> Data:
+    case = row.case
+    return {
+        "name": case.name,
+        "kind": case.kind,
+        "size": case.size,
+        "unit": case.unit,
+        "against": case.against,
+        "median": row.median,
+        "samples": row.samples,
+        "ratio": row.ratio,
+        "ratios": row.ratios,
+        "slope": row.slope,
+        "target": None if case.target is None else _target(case.target, case.unit),
+        "held_on": None if case.target is None else case.target.on,
+        "met": row.is_met,
+        "quoted": case.quoted is not None,
+        "missing": (row.failed or case.missing) if row.median is None else None,
+    }
+
+
+def heading(about: Data) -> str:
+    """Returns the first lines of the table."""
+    return f"{describe(about)}\n\n{_line(HEADINGS)}"
+
+
+def describe(about: Data) -> str:
+    """Returns in a few words what a table was made on."""
+    versions = ", ".join(f"{name} {known}" for name, known in about["versions"].items())
+    return (
+        f"Medians of {about['repetitions']} interleaved repetitions{' (quick)' if about['quick'] else ''}, "
+        f"{about['day']}, "
+        f"{about['python']} on {about['platform']}, {about['cores']} cores, {about['memory']}; load of the machine "
+        "when "
+        f"it began: {about['load_before']:.1f}. {versions}."
+    )
+
+
+def to_text(one: Measured) -> str:
+    """Returns the lines of a section."""
+    title = f"{one.section.title}{f' (size: {one.section.of})' if one.section.of else ''}"
+    return "\n".join(["", title, *(_line(_cells(_row(row))) for row in one.rows)])
+
+
+def _line(cells: tuple[str, ...]) -> str:
+    return "  ".join(
+        text.ljust(width) if place in (0, 8) else text.rjust(width)
+        for place, (text, width) in enumerate(zip(cells, _WIDTHS, strict=True))
+    ).rstrip()
+
+
+def to_markdown(data: Data) -> str:
+    """Returns the table as markdown; what its sections mean stands below it."""
+    lines = [describe(data["about"]), "", f"| {' | '.join(HEADINGS)} |", "|---|" + "---:|" * 7 + "---|"]
+    for section in data["sections"]:
+        of = f" ({section['of']})" if section["of"] else ""
+        lines.append(f"| **{section['title']}**{of} |{' |' * 8}")
+        lines += [f"| {' | '.join(_cells(row))} |" for row in section["rows"]]
+    failed = [f"{name} could not be measured: {why}" for name, why in data["about"].get("failed", {}).items()]
+    lines += ["", summary(data), "", *failed, *([""] if failed else []), "What is measured:", ""]
+    lines += [f"- **{section['title']}**: {section['note']}." for section in data["sections"]]
+    return "\n".join(lines) + "\n"
+
+
+def missed(data: Data) -> list[str]:
+    """Returns which targets were missed."""
+    rows = [(section, row) for section in data["sections"] for row in section["rows"] if row["met"] is False]
+    return [f"{section['title']}: {_named(row)} ({_found(row)}, held to {row['target']})" for section, row in rows]
+
+
+def summary(data: Data) -> str:
+    """Returns how many targets were met, and which were not."""
+    held = sum(row["met"] is not None for section in data["sections"] for row in section["rows"])
+    if not held:
+        return "Nothing here is held to a target."
+    wrong = missed(data)
+    return (
+        f"{held - len(wrong)} of {held} targets met."
+        + ("" if not wrong else " Missed:\n\n")
+        + "\n".join(f"- {name}" for name in wrong)
+    )
+
+
+def _named(row: Mapping[str, Any]) -> str:
+    return f"{row['name']}, {row['size']:,}" if row["size"] else str(row["name"])
+
+
+def _found(row: Mapping[str, Any]) -> str:
+    match row["held_on"]:
+        case "ratio":
+            return f"{shown(row['ratio'])} ×"
+        case "slope":
+            return f"slope {row['slope']:.2f}"
+        case _:
+            return f"{shown(row['median'])} {row['unit']}"
+
+
+def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    size = f"{row['size']:,}" if row["size"] is not None else ""
+    if row["median"] is None:
+        return (row["name"], size, row["missing"], *[""] * 6)
+    samples, ratios = row["samples"], row["ratios"]
+    return (
+        row["name"],
+        size,
+        f"{shown(row['median'])} {row['unit']}",
+        "quoted" if row["quoted"] else _spread(samples),
+        "" if row["ratio"] is None else f"{shown(row['ratio'])} ×",
+        _spread(ratios),
+        "" if row["slope"] is None else f"{row['slope']:.2f}",
+        row["target"] or "",
+        {True: "ok", False: "missed", None: ""}[row["met"]],
+    )
+
+
+def _spread(values: list[float]) -> str:
+    return f"{shown(min(values))}–{shown(max(values))}" if len(values) > 1 else ""
+
+
+def _target(target: Target, unit: str) -> str:
+    sign = {"below": "<", "at most": "≤", "at least": "≥"}[target.kind]
+    return f"{sign} {shown(target.limit)} { {'ratio': '×', 'slope': 'slope', 'value': unit}[target.on] }"
+
+
+def shown(value: float) -> str:
+    """Returns a number with three digits that count."""
+    if value == 0 or abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
 
 
 def _version(name: str) -> str | None:
@@ -91,29 +208,6 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _cells(row: Row) -> tuple[str, ...]:
-    case, found = row.case, row.median
-    met = {True: "ok", False: "missed", None: ""}[row.is_met]
-    if found is None:
-        return (case.name, case.missing, "", "", "", "", "")
-    spread = f"{_shown(min(row.samples))}–{_shown(max(row.samples))}" if row.samples else "quoted"
-    ratio, ratios = "", ""
-    if row.ratio is not None:
-        ratio, ratios = (
-            f"{row.ratio:.3f} ×" if row.ratio < 2 else f"{_shown(row.ratio)} ×",
-            f"{_shown(min(row.ratios))}–{_shown(max(row.ratios))}",
-        )
-    target = "" if case.target is None else _shown_target(case.target, case.unit)
-    return (case.name, f"{_shown(found)} {case.unit}", spread, ratio, ratios, target, met)
-
-
-def _shown_target(target: Target, unit: str) -> str:
-    sign = {"below": "<", "at most": "≤", "at least": "≥"}[target.kind]
-    return f"{sign} {_shown(target.limit)} {'×' if target.on == 'ratio' else unit}"
-
-
-def _shown(value: float) -> str:
-    """Returns a number with three digits that count."""
-    if value >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if value >= 20 else f"{value:.2f}"
+def _memory() -> str:
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return f"{pages / 2**30:.0f} GiB" if Path("/proc").exists() or pages > 0 else "unknown memory"

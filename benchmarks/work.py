@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from types import new_class
 from typing import Any, cast
 
+import shape
+from floors import floors
 from measure import Case, Section, Target, timed
-from shape import EDGES, SEEDS, STAGES, WIDTH
+from peers import QUOTED
 
 from quiesce.engine import Engine, Suggestor, propose, suggestor
 from quiesce.facts import Context, Fact, FactLog, Payload, View
@@ -24,7 +27,7 @@ def family(name: str) -> type[Number]:
     return cast(type[Number], new_class("Number", (Number,), {"key": "signals", "family": name}))
 
 
-LINKS = [family(f"link-{place}") for place in range(STAGES + 1)]
+LINKS = [family(f"link-{place}") for place in range(max(*shape.STAGES, *shape.WIDTHS) + 1)]
 
 
 class Sum(Payload, key="evaluations"):
@@ -90,47 +93,64 @@ def settle(engine: Engine, context: Context, facts: int, *, written: bool = Fals
     return run
 
 
+def chained(stages: int, *, awaits: bool = False) -> Engine:
+    """Returns an engine of so many suggestors, each woken by the one before."""
+    return Engine([step(f"step-{at}", LINKS[at], LINKS[at + 1], awaits=awaits) for at in range(stages)])
+
+
 def chain() -> Section:
     """A chain of suggestors, each woken by the one before."""
-    sync, awaited = (
-        Engine([step(f"step-{at}", LINKS[at], LINKS[at + 1], awaits=awaits) for at in range(STAGES)])
-        for awaits in (False, True)
-    )
+    cases: list[Case] = []
     context = begin(LINKS[0](n=0))
-    facts = STAGES + 1
+    rust = QUOTED["chain"][1]
+    for name, awaits, written in (
+        ("Quiesce, sync", False, False),
+        ("Quiesce, async", True, False),
+        ("Quiesce, sync, log written at once", False, True),
+        ("Quiesce, async, log written at once", True, True),
+    ):
+        for stages in shape.STAGES:
+            work = settle(chained(stages, awaits=awaits), context, stages + 1, written=written)
+            target = Target(2.5 * rust[stages], kind="at most") if not (awaits or written) else None
+            cases.append(Case(name, timed(work, shape.times(stages)), target=target, size=stages))
     return Section(
-        f"A chain of {STAGES} suggestors in one run",
-        "memory log on, a family for each link; Quiesce commits, digests and explains every step",
-        [
-            Case("Quiesce, sync", timed(settle(sync, context, facts), 10), target=Target(6)),
-            Case("Quiesce, async", timed(settle(awaited, context, facts), 10), target=Target(12)),
-            Case("Quiesce, sync, log written at once", timed(settle(sync, context, facts, written=True), 10)),
-            Case("Quiesce, async, log written at once", timed(settle(awaited, context, facts, written=True), 10)),
-        ],
+        "Chain of dependent steps in one run",
+        "memory log on, a family for each link; Quiesce commits, digests and explains every step. LangGraph without "
+        "checkpoints, pydantic-graph and Burr keep nothing of a run. Quiesce, sync, is held to 2.5 times the Rust "
+        "engine",
+        [*cases, *floors(shape.STAGES, "pydantic validation", "SHA-256 of 100 bytes", "a task switch")],
+        of="steps",
     )
 
 
 def fan() -> Section:
     """Many suggestors side by side, and one that joins what they say."""
 
-    @suggestor(reads=LINKS[1 : WIDTH + 1], writes=[Sum])
-    def join(view: View) -> Sum:
-        return Sum(n=sum(fact.payload.n for cls in LINKS[1 : WIDTH + 1] for fact in view.new(cls)))
+    def engine(width: int, *, awaits: bool) -> Engine:
+        said = LINKS[1 : width + 1]
 
-    def engine(*, awaits: bool) -> Engine:
-        return Engine([*(step(f"fan-{at}", LINKS[0], LINKS[at + 1], awaits=awaits) for at in range(WIDTH)), join])
+        @suggestor(reads=said, writes=[Sum])
+        def join(view: View) -> Sum:
+            return Sum(n=sum(fact.payload.n for cls in said for fact in view.new(cls)))
+
+        return Engine([*(step(f"fan-{at}", LINKS[0], LINKS[at + 1], awaits=awaits) for at in range(width)), join])
 
     context = begin(LINKS[0](n=0))
-    sync, awaited = engine(awaits=False), engine(awaits=True)
-    facts = WIDTH + 2
+    cases = [
+        Case(name, timed(settle(engine(width, awaits=awaits), context, width + 2, written=written), shape.times(width)),
+             size=width)
+        for name, awaits, written in (
+            ("Quiesce, async", True, False),
+            ("Quiesce, sync, one after the other", False, False),
+            ("Quiesce, async, log written at once", True, True),
+        )
+        for width in shape.WIDTHS
+    ]  # fmt: skip
     return Section(
-        f"{WIDTH} suggestors fanned out and joined",
+        "Suggestors fanned out and joined",
         "memory log on; the async ones are tasks of their own",
-        [
-            Case("Quiesce, async", timed(settle(awaited, context, facts), 20), target=Target(3)),
-            Case("Quiesce, sync, one after the other", timed(settle(sync, context, facts), 20)),
-            Case("Quiesce, async, log written at once", timed(settle(awaited, context, facts, written=True), 20)),
-        ],
+        [*cases, *floors(shape.WIDTHS, "pydantic validation", "a task")],
+        of="wide",
     )
 
 
@@ -149,23 +169,42 @@ def map_all(view: View) -> Iterator[Any]:
 
 def mapped() -> Section:
     """Many facts, one to one."""
-    context = begin(*(Seed(n=n) for n in range(SEEDS)))
     each, batch = Engine([map_each]), Engine([map_all])
-    facts = 2 * SEEDS
+    cases: list[Case] = []
 
-    async def from_nothing() -> None:
-        await settle(each, begin(*(Seed(n=n) for n in range(SEEDS))), facts)()
+    def add(name: str, make: Callable[[int], Callable[[], Awaitable[object]]], target: Target | None = None) -> None:
+        for seeds in shape.SEEDS:
+            is_held = seeds == shape.SEEDS[-1]
+            cases.append(
+                Case(name, timed(make(seeds), shape.times(seeds)), target=target if is_held else None, size=seeds)
+            )
 
+    contexts = {seeds: _seeds(seeds) for seeds in shape.SEEDS}
+    rust = Target(QUOTED["map"][1][10_000])
+    add("Quiesce, a call per fact (form 1)", lambda n: settle(each, contexts[n], 2 * n), rust)
+    add("Quiesce, one call for all (form 2)", lambda n: settle(batch, contexts[n], 2 * n), rust)
+    add("Quiesce, form 1, log written at once", lambda n: settle(each, contexts[n], 2 * n, written=True), rust)
+    add("Quiesce, inputs added in the time", lambda n: _from_nothing(batch, n))
     return Section(
-        f"{SEEDS:,} facts mapped one to one",
-        "memory log on, provenance and digests; the inputs are known before, except where it says so",
-        [
-            Case("Quiesce, a call per fact (form 1)", timed(settle(each, context, facts)), target=Target(90)),
-            Case("Quiesce, one call for all (form 2)", timed(settle(batch, context, facts)), target=Target(90)),
-            Case("Quiesce, form 1, log written at once", timed(settle(each, context, facts, written=True))),
-            Case("Quiesce, form 1, inputs added in the time", timed(from_nothing)),
-        ],
+        "Facts mapped one to one",
+        "memory log on, provenance and digests; the inputs are known before, except where it says so. Rule engines "
+        "match "
+        "while facts are added, so they are compared with the run that adds them too. A fact that durable_rules has no "
+        "rule for is not kept, so a second rule asks for it",
+        [*cases, *floors(shape.SEEDS, "pydantic validation", "SHA-256 of 100 bytes", "JSON of a payload")],
+        of="facts",
     )
+
+
+def _from_nothing(engine: Engine, seeds: int) -> Callable[[], Awaitable[object]]:
+    async def run() -> None:
+        await settle(engine, _seeds(seeds), 2 * seeds)()
+
+    return run
+
+
+def _seeds(seeds: int) -> Context:
+    return begin(*(Seed(n=n) for n in range(seeds)))
 
 
 @suggestor
@@ -187,14 +226,32 @@ def further(view: View) -> Iterator[Any]:
 
 def closure() -> Section:
     """The transitive closure of a chain of edges."""
-    context = begin(*(Edge(a=a, b=a + 1) for a in range(EDGES)))
     engine = Engine([first, further])
-    paths = EDGES * (EDGES + 1) // 2
+    cases = [
+        Case(name, timed(settle(engine, begin(*(Edge(a=a, b=a + 1) for a in range(edges))), paths(edges) + edges,
+                                written=written)), size=edges)
+        for name, written in (("Quiesce", False), ("Quiesce, log written at once", True))
+        for edges in shape.EDGES
+    ]  # fmt: skip
     return Section(
-        f"The transitive closure of a chain of {EDGES} edges",
-        f"{paths:,} paths in {EDGES} cycles, each resting on a path and an edge; memory log on",
-        [
-            Case("Quiesce", timed(settle(engine, context, paths + EDGES)), target=Target(200)),
-            Case("Quiesce, log written at once", timed(settle(engine, context, paths + EDGES, written=True))),
-        ],
+        "Transitive closure of a chain of edges",
+        f"{paths(shape.EDGES[-1]):,} paths of {shape.EDGES[-1]} edges, in as many cycles, each resting on a path "
+        "and an "
+        f"edge; memory log on. The work is in proportion to the square of the edges; the floors are of one path each",
+        [*cases, *_path_floors()],
+        of="edges",
     )
+
+
+def _path_floors() -> list[Case]:
+    """Returns floors for as many facts as there are paths, in the rows of the edges."""
+    by_paths = {paths(edges): edges for edges in shape.EDGES}
+    return [
+        replace(case, size=by_paths[case.size or 0])
+        for case in floors(tuple(by_paths), "pydantic validation", "SHA-256 of 100 bytes")
+    ]
+
+
+def paths(edges: int) -> int:
+    """Returns how many paths a chain of edges has."""
+    return edges * (edges + 1) // 2

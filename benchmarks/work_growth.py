@@ -1,16 +1,16 @@
-"""Measures what a cycle costs that adds one fact, with a thousand facts known and with a million."""
+"""Measures what a cycle costs that adds one fact, with a thousand facts known, with more, and with a million."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from time import perf_counter
 
+import shape
 from measure import Case, Sample, Section, Target
+from shape import CYCLES
 
 from quiesce.engine import Budget, Engine, Suggestor, suggestor
 from quiesce.facts import Context, Fact, Payload, View
-
-FEW, MANY, CYCLES = 1_000, 1_000_000, 500
 
 
 class Known(Payload, key="seeds"):
@@ -107,26 +107,35 @@ def fresh(context: Context) -> Sample:
 
 async def growth() -> Section:
     """The cost of a cycle beside the number of facts known."""
-    added = {known: _added(known) for known in (FEW, MANY)}
+    added = {known: _added(known) for known in shape.KNOWN}
     growing = {known: await _settled(context) for known, context in added.items()}
-    cases = []
-    for name, make, begin in (
-        ("to another family", apart, _tick),
-        ("to another family, async", apart_async, _tick),
-        ("to the big family itself", within, _known),
-    ):
-        few, many = (f"one fact {name}, {known:,} known" for known in (FEW, MANY))
-        cases.append(Case(few, growing[FEW].cycle(make, begin), "µs", against=few))
-        cases.append(Case(many, growing[MANY].cycle(make, begin), "µs", Target(1.2, "ratio", "at most"), against=few))
-    few, many = (f"one fact to another family, {known:,} inputs of this run" for known in (FEW, MANY))
-    cases.append(Case(few, fresh(added[FEW]), "µs", against=few))
-    cases.append(Case(many, fresh(added[MANY]), "µs", against=few))
+    most = shape.KNOWN[-1]
+    cases = [
+        Case(f"Quiesce, one fact {name}", growing[known].cycle(make, begin), "µs", _held(known), size=known)
+        for name, make, begin in (
+            ("to another family", apart, _tick),
+            ("to another family, async", apart_async, _tick),
+            ("to the big family itself", within, _known),
+        )
+        for known in shape.KNOWN
+    ]
+    cases += [
+        Case("Quiesce, with all as inputs of this run", fresh(added[known]), "µs", size=known) for known in shape.KNOWN
+    ]
     return Section(
-        "A cycle that adds one fact",
-        f"mean of {CYCLES} cycles in a run that goes on from what is known, memory log on; the ratio is to the line "
-        f"above. In the last line most of it is Python's collector, which meets the long list of inputs once",
+        f"A cycle that adds one fact where up to {most:,} are known",
+        f"mean of {CYCLES} cycles, memory log on, in a run that goes on from what is known; the slope says whether "
+        "it is "
+        "constant. In the last series most of the growth is Python's collector, which meets the long list of "
+        "inputs once",
         cases,
+        of="known",
     )
+
+
+def _held(known: int) -> Target | None:
+    """Constant: fifty times as many may cost a fifth more."""
+    return Target(0.05, on="slope", kind="at most") if known == shape.KNOWN[-1] else None
 
 
 def _tick(run: int) -> Tick:

@@ -1,18 +1,26 @@
-"""Measures logs: how many facts a second are replayed from them, and how many bytes a fact takes in a file."""
+"""Measures what is done with logs: replaying them, verifying them, forking a run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
+from itertools import count
 from pathlib import Path
 from time import perf_counter
 
+import shape
 from measure import Case, Sample, Section, Target
 
 from quiesce.engine import Budget, Engine, suggestor
 from quiesce.facts import Context, Fact, FactLog, Payload, replay, verify
 
-FACTS = 100_000
 RUN = "measured"
+RUNNERS = 100
+"""Facts in a cycle."""
+Work = Callable[[], Awaitable[None] | None]
+
+_SECOND = Target(1_000)
+_FORKS = count()
 
 
 class Lap(Payload, key="signals"):
@@ -39,75 +47,70 @@ async def write(log: FactLog, runners: int, laps: int) -> FactLog:
 
 
 async def replays(folder: Path) -> Section:
-    """Replay from memory and from a file."""
-    memory = await write(FactLog.open(), 1_000, FACTS // 1_000)
-    wide, narrow = folder / "wide.jsonl", folder / "narrow.jsonl"
-    with FactLog.open(wide) as log:
-        await write(log, 1_000, FACTS // 1_000)
-    with FactLog.open(narrow) as log:
-        await write(log, 1, FACTS // 10)
-    fast = Target(100_000, kind="at least")
+    """Replay, verification and forks of logs that were written before."""
+    cases: list[Case] = []
+    works: list[tuple[str, Callable[[FactLog, Path], Work], Target | None]] = [
+        ("replay from memory", lambda memory, _path: lambda: _check(replay(memory, RUN)), _SECOND),
+        ("replay from a JSON lines file", lambda _memory, path: lambda: _reopen(path, ".jsonl"), _SECOND),
+        ("replay from SQLite", lambda _memory, path: lambda: _reopen(path, ".db"), _SECOND),
+        ("verify a JSON lines file", lambda _memory, path: lambda: _verify(path, ".jsonl"), None),
+        ("verify SQLite", lambda _memory, path: lambda: _verify(path, ".db"), None),
+        ("fork at the middle", lambda memory, _path: partial(_fork, memory), None),
+    ]
+    logs = {facts: await _logs(folder, facts) for facts in shape.LOGGED}
+    for name, make, target in works:
+        for facts, (memory, path) in logs.items():
+            held = target if facts == 100_000 else None
+            cases.append(Case(f"Quiesce, {name}", _timed(make(memory, path)), target=held, size=facts))
     return Section(
-        f"Replay of {FACTS:,} facts",
-        "100 cycles of 1,000 facts, each resting on one before; a file is opened and read anew each time",
-        [
-            Case("replay from memory", _rate(lambda: replay(memory, RUN), FACTS), "facts/s", fast),
-            Case("replay from a JSON lines file", _rate(lambda: _reopen(wide), FACTS), "facts/s", fast),
-            Case(
-                f"replay from JSON lines, {FACTS // 10:,} cycles of one fact",
-                _rate(lambda: _reopen(narrow), FACTS // 10), "facts/s",
-            ),
-            Case("verify a JSON lines file", _rate(lambda: _verify(wide), FACTS), "facts/s"),
-        ],
-    )  # fmt: skip
-
-
-async def sizes(folder: Path) -> Section:
-    """Bytes of a file for each fact in it."""
-    cases = []
-    for shape, runners in (("1,000 facts a cycle", 1_000), ("one fact a cycle", 1)):
-        base = None
-        for laps in (10, 100) if runners > 1 else (100, 1_000, 10_000):
-            name = f"{runners * laps:,} facts, {shape}"
-            base = base or name
-            path = folder / f"size-{runners}-{laps}.jsonl"
-            cases.append(Case(name, _size(path, runners, laps), "B/fact", against=base))
-    return Section(
-        "Size of a JSON lines log",
-        "payloads of two numbers, provenance, digests, one event a cycle; the ratio is to the shortest run",
+        "Replay, verification and forks",
+        f"cycles of {RUNNERS} facts, each resting on one before; files are opened and read anew each time. A fork "
+        "is a run "
+        "of its own from the middle, which says one fact more. LangGraph keeps the state of each step, here one number",
         cases,
+        of="facts",
     )
 
 
-def _reopen(path: Path) -> Context:
-    with FactLog.open(path) as log:
-        return replay(log, RUN)
+async def _logs(folder: Path, facts: int) -> tuple[FactLog, Path]:
+    laps, path = facts // RUNNERS, folder / f"replay-{facts}"
+    for suffix in (".jsonl", ".db"):
+        with FactLog.open(path.with_suffix(suffix)) as log:
+            await write(log, RUNNERS, laps)
+    return await write(FactLog.open(), RUNNERS, laps), path
 
 
-def _verify(path: Path) -> None:
-    with FactLog.open(path) as log:
+def _reopen(path: Path, suffix: str) -> None:
+    with FactLog.open(path.with_suffix(suffix)) as log:
+        _check(replay(log, RUN))
+
+
+def _check(context: Context) -> None:
+    if len(context) < RUNNERS:
+        raise AssertionError(f"{context}")
+
+
+def _verify(path: Path, suffix: str) -> None:
+    with FactLog.open(path.with_suffix(suffix)) as log:
         report = verify(log, RUN)
     if not report.ok:
         raise AssertionError(str(report))
 
 
-def _rate(work: Callable[[], object], facts: int) -> Sample:
+async def _fork(log: FactLog) -> None:
+    """Runs on from the middle with nobody to say more, so that what is measured is the fork."""
+    run = f"fork-{next(_FORKS)}"
+    half = log.length(RUN) // 2
+    result = await Engine([]).fork(log, RUN, at=half, add=[(Lap(runner=-1, n=0), "more")], run_id=run)
+    _check(result.unwrap().context)
+
+
+def _timed(work: Work) -> Sample:
     async def sample() -> float:
         start = perf_counter()
-        work()
-        return facts / (perf_counter() - start)
-
-    return sample
-
-
-def _size(path: Path, runners: int, laps: int) -> Sample:
-    known: dict[Path, float] = {}
-
-    async def sample() -> float:
-        if path not in known:
-            with FactLog.open(path) as log:
-                await write(log, runners, laps)
-            known[path] = path.stat().st_size / (runners * laps)  # noqa: ASYNC240  nothing else is going on
-        return known[path]
+        waiting = work()
+        if waiting is not None:
+            await waiting
+        return (perf_counter() - start) * 1_000
 
     return sample
