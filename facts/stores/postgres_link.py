@@ -29,8 +29,10 @@ OPENING = 3.0
 """For how many seconds at most it tries to reach one that it has never reached, and that does not answer at all."""
 RACES = 20
 """How often a commit is tried again that lost a race inside the server."""
-LOCK_SECONDS = 60
+LOCK_SECONDS = 60.0
 """How long a commit waits for another that holds what it needs."""
+LOCK_LOOK = 10.0
+"""After so many seconds of that it looks whether the other has been left in the midst of its commit."""
 _SCHEMA = re.compile(r"(?!pg_)[a-z_][a-z0-9_]{0,47}")
 _OWN = ("schema", "patience")
 _DEFAULTS = {  # what the url does not say; a server that has gone without a word is noticed within half a minute
@@ -55,6 +57,17 @@ SELECT set_config('synchronous_commit', CASE
        current_setting('server_encoding'), pg_backend_pid(),
        (SELECT backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid())
 """
+LOCKED = "55P03"
+_END_STUCK = """
+SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity
+ WHERE datname = current_database() AND usename = current_user
+   AND application_name = current_setting('application_name') AND pid <> pg_backend_pid()
+   AND wait_event = 'ClientRead' AND xact_start < clock_timestamp() - make_interval(secs => %(long)s)
+   AND EXISTS (SELECT FROM pg_locks JOIN pg_class ON pg_class.oid = relation
+                JOIN pg_namespace ON pg_namespace.oid = relnamespace
+                WHERE pg_locks.pid = pg_stat_activity.pid AND granted AND nspname = %(schema)s
+                  AND mode <> 'AccessShareLock')
+"""
 _STARTING = re.compile("starting up|shutting down|not yet accepting|recovery|too many|slots are reserved|terminating")
 _ADVICE = {
     "25006": "It is a standby, or read-only. Connect to the primary: …?target_session_attrs=read-write, "
@@ -67,7 +80,7 @@ _ADVICE = {
     "53200": "The server has no memory left. Commit less at a time, or give it more",
     "53300": "Close connections (one for each open log), or raise max_connections",
     "54000": "One event or name is larger than PostgreSQL can hold. Write less into it",
-    "55P03": "Another transaction has held for long what this needs: SELECT * FROM pg_stat_activity "
+    LOCKED: "Another transaction has held for long what this needs: SELECT * FROM pg_stat_activity "
     "WHERE application_name = 'quiesce'",
     "57014": "Somebody, or a statement_timeout, stopped it. Set a longer one for this user",
     "58030": "The server could not read or write its disk: see its log",
@@ -200,7 +213,7 @@ class Link:
         with self.lock:
             deadline: float | None = None
             doubt = False
-            pause, races = 0.05, 0
+            pause, races, waited = 0.05, 0, 0.0
             while True:
                 reached = False
                 try:
@@ -223,6 +236,8 @@ class Link:
                 code = error.sqlstate or ""
                 if code in {AGAIN, "40001", "40P01"} and races < RACES:  # nothing was kept
                     races += 1
+                elif code == LOCKED and (waited := waited + LOCK_LOOK) < LOCK_SECONDS:  # nothing was kept
+                    self._end_stuck()
                 elif not self._is_lost(error):
                     # The first attempt may be the one that stands in the way of this one.
                     if doubt and reached and look is not None and (done := self._asked_again(look)) is not None:
@@ -317,7 +332,7 @@ class Link:
 
     def _begin(self, connection: Connection) -> None:
         connection.adapters.register_dumper(int, Int8BinaryDumper)
-        row = connection.execute(_SESSION, {"sync": self._sync, "lock": f"{LOCK_SECONDS}s"}).fetchone()
+        row = connection.execute(_SESSION, {"sync": self._sync, "lock": f"{round(LOCK_LOOK * 1000)}ms"}).fetchone()
         assert row is not None
         encoding, pid, begun = row[-3:]
         if encoding != "UTF8":
@@ -346,6 +361,22 @@ class Link:
                 raise psycopg.OperationalError("the process of the connection that dropped does not end")
             else:
                 self.pause(0.01)
+
+    def _end_stuck(self) -> None:
+        """Ends commits whose process was stopped in the midst: they hold what others need until it goes on.
+
+        Each of ours is sent in one go, so a server that has waited for seconds to hear the rest will not. What ends is
+        told to the process once it goes on, and done again, unless its run was taken over.
+        """
+        if self._connection is None:
+            return
+        with suppress(psycopg.Error):  # the wait that goes on tells what is wrong
+            long = {"long": LOCK_LOOK / 2, "schema": self.target.schema}
+            for pid, _ in self._connection.execute(_END_STUCK, long).fetchall():
+                logging.getLogger("quiesce").warning(
+                    "%s: server process %s was left in the midst of a commit and held up others; it was ended",
+                    self.target.where, pid,
+                )  # fmt: skip
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None

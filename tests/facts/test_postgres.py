@@ -17,6 +17,7 @@ import pytest
 from quiesce.facts import FactLog, LogError, RunId, Store, StoreError
 from quiesce.facts.stores import Address, Batch, Broken, Fenced, MemoryStore, Put, Stale, postgres_schema
 from quiesce.facts.stores import postgres as module
+from quiesce.facts.stores import postgres_link as links
 from quiesce.facts.stores import postgres_write as writing
 from quiesce.facts.stores.base import NewerFormat
 from quiesce.facts.stores.postgres import Lost, PostgresStore
@@ -32,6 +33,7 @@ from support.store_work import STATES, WORK, state_of
 A, B = RunId("a"), RunId("b")
 MARK = Address("pgtest", "", "mark")
 LEASE = Address("lease", "a", "")
+TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = %s"
 numbers = count()
 
 
@@ -916,3 +918,30 @@ def test_a_server_that_stays_away_is_an_error_and_the_store_can_be_used_once_it_
 
     assert records_of("a", 0, "x", "y") == list(store.read(A))
     store.close()
+
+
+def test_who_was_left_in_the_midst_of_a_commit_does_not_hold_up_the_others(
+    opened: Callable[..., PostgresStore],
+    schema: str,
+    postgres: Server,
+    sql: psycopg.Connection[tuple[Any, ...]],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A process may be stopped anywhere; the server waits for it with what it holds. Who only reads is left alone."""
+    monkeypatch.setattr(links, "LOCK_LOOK", 0.4)
+    store = opened()
+    store.commit(Batch(ends={A: 0}, records={A: records_of("a", 0, "a")}))
+    tables = [f'"{schema}"."{name}"' for (name,) in sql.execute(TABLES, [schema])]
+    with psycopg.connect(postgres.url(application_name="quiesce")) as stopped:
+        with psycopg.connect(postgres.url(application_name="quiesce")) as reading:
+            stopped.execute(f"LOCK TABLE {', '.join(tables)} IN SHARE ROW EXCLUSIVE MODE")
+            for table in tables:
+                reading.execute(f"SELECT count(*) FROM {table}")
+            store.commit(Batch(ends={A: 1}, records={A: records_of("a", 1, "b")}))
+
+            assert 2 == store.length(A)
+            assert (1,) == reading.execute("SELECT 1").fetchone()
+        with pytest.raises(psycopg.OperationalError):
+            stopped.execute("SELECT 1")
+    assert "was left in the midst of a commit" in caplog.text
