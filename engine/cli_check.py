@@ -69,7 +69,11 @@ def _check_projections(log: FactLog, quiet: bool, json: bool) -> Code:
                 "values": one.values, "differ": list(one.differ), "problem": one.problem,
             })  # fmt: skip
         else:
-            Screen().whole(("sound  ", "green") if one.ok else ("wrong  ", "red"), printable(str(one)))
+            unknown = one.problem is not None
+            mark = ("sound  ", "green") if one.ok else ("?      ", "yellow") if unknown else ("wrong  ", "red")
+            Screen().whole(mark, printable(str(one)))
+    if any(one.problem is not None for one in found) and not json:
+        cli_show.note("for those marked with ? name the module with their code, or with the pack: --import app")
     if not (found or json):
         Screen().row("the log has no projections")
     return Code.OK if all(one.ok for one in found) else Code.FOUND

@@ -88,9 +88,17 @@ def load_modules(places: Sequence[str] | None) -> list[ModuleType]:
 
 
 def load_projections(places: Sequence[str] | None) -> list[Projection[Any]]:
-    """Imports modules and returns the projections that stand in them, by name."""
-    found = [value for module in load_modules(places) for value in vars(module).values()]
-    known = {value.name: value for value in found if isinstance(value, Projection)}
+    """Imports modules and returns the projections that stand in them, by name.
+
+    Those of a pack or a suggestor that stands there, which has them as its `projections`, are among them.
+    """
+    known: dict[str, Projection[Any]] = {}
+    for module in load_modules(places):
+        for value in list(vars(module).values()):
+            held = () if isinstance(value, (type, ModuleType)) else getattr(value, "projections", ())
+            for one in (value, *(held if isinstance(held, (tuple, list)) else ())):
+                if isinstance(one, Projection):
+                    known.setdefault(one.name, one)
     return [known[name] for name in sorted(known)]
 
 

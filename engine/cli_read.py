@@ -53,14 +53,14 @@ def replay(
 
 
 def why(
-    run: given.RunName, ref: given.RefName, log: given.Log, mermaid: given.Mermaid = False,
+    run: given.RunName, ref: given.RefName, log: given.Log, at: given.At = None, mermaid: given.Mermaid = False,
     imports: given.Imports = None, json: given.Json = False,
 ) -> int:  # fmt: skip
-    """Explain a fact: the tree of what it rests on."""
+    """Explain a fact: the tree of what it rests on; with --at what was known then, and no later."""
     with quiet(json):
         load_modules(imports)
     with open_log(log) as kept:
-        explained = explain_fact(facts.replay(kept, run), run, ref)
+        explained = explain_fact(facts.replay(kept, run, at), run, ref)
     if json:
         cli_json.write(cli_json.why_data(run, explained))
     elif mermaid:

@@ -229,6 +229,15 @@ def test_why_draws_the_tree_of_reasons(log: Path) -> None:
     ]
 
 
+def test_why_knows_what_was_known_then_and_no_later(log: Path) -> None:
+    later = quiesce("why", "r1", "cli-plan:t1", "--at", "0", "--log", log)
+
+    assert quiesce("why", "r1", "cli-plan:t1", "--log", log).lines == (
+        quiesce("why", "r1", "cli-plan:t1", "--at", "1", "--log", log).lines
+    )
+    assert (later.code, later.err.startswith("quiesce: run r1 has no fact 'cli-plan:t1'")) == (2, True)
+
+
 def test_why_shows_who_lost(tmp_path: Path) -> None:
     """The loser's payload, its suggestor and the reason."""
     facts = say(tmp_path / "facts.jsonl", REFUND)

@@ -237,8 +237,21 @@ def test_projections_are_rebuilt_and_checked(log: str) -> None:
 
     assert (first.code, first.lines) == (0, ["folded  queued  2 values"])
     assert (one.document["values"], sound.document["ok"], sound.code) == (2, True, 0)
-    assert blind.code == 1
+    assert (blind.code, blind.lines[0].split()[0]) == (1, "?")
     assert "its code is not in this process" in blind.out
+    assert "--import" in blind.err
+
+
+def test_the_projections_of_a_pack_are_found_in_the_module_where_it_stands(log: str, tmp_path: Path) -> None:
+    """As those of the providers pack; classes and modules are not asked."""
+    module = tmp_path / "app_with_a_pack.py"
+    module.write_text(
+        "from types import SimpleNamespace\nimport quiesce.facts as facts\n"
+        f"import {KEEP.removesuffix('.py')} as keep\npack = SimpleNamespace(projections=(keep.queued,))\n"
+    )
+    sound = quiesce("verify", "--projections", "--import", str(module), "--log", log, "--json")
+
+    assert (sound.document["projection"], sound.document["ok"], sound.code) == ("queued", True, 0)
 
 
 @pytest.mark.parametrize("words", [["--import", ORDERS], ["--import", KEEP, "--projection", "none"]])
