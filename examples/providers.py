@@ -218,6 +218,15 @@ def show_picture(screen: Screen, story: Sequence[Moment], place: Path) -> None:
         screen.whole(str(near(path)))
 
 
+def how_many(words: Sequence[str]) -> int:
+    """Returns how many requests the command line asks for."""
+    if not words:
+        return REQUESTS
+    if len(words) > 1 or not words[0].isdecimal() or int(words[0]) == 0:
+        sys.exit(f"providers.py: {' '.join(words)!r} is no number of requests from 1. Write: examples/providers.py 60")
+    return int(words[0])
+
+
 def title(screen: Screen, text: str) -> None:
     """Writes a heading."""
     screen.row()
@@ -240,6 +249,6 @@ def near(path: Path) -> Path:
 
 if __name__ == "__main__":
     try:
-        sys.exit(main(Screen(), *map(int, sys.argv[1:2])))
+        sys.exit(main(Screen(), how_many(sys.argv[1:])))
     except BrokenPipeError:  # whoever read this stopped reading: `make run | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -76,7 +76,7 @@ def _draw_shares(axes: "Axes", moments: Sequence[Moment], names: Sequence[str]) 
                 weight="bold",
             )  # fmt: skip
         bottom = top
-    axes.set(ylim=(0, 1), xlim=(0, len(moments) - 1), ylabel="share of the traffic")
+    axes.set(ylim=(0, 1), xlim=(0, max(len(moments) - 1, 1)), ylabel="share of the traffic")
 
 
 def _share(moments: Sequence[Moment], name: str, place: int) -> float:

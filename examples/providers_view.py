@@ -34,7 +34,9 @@ class Standing:
     """What is known about one provider at the moment."""
 
     mean: float = 0.5
+    """How probable an answer is by now; severe drift sets that back."""
     observations: int = 0
+    """How often it was asked, from the beginning."""
     quality: float | None = None
     """The mean of its reputation; None: nobody has judged enough of its answers."""
     severity: str = "none"
@@ -98,7 +100,7 @@ class Board:
 
     def _table(self) -> Table:
         table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0), pad_edge=False)
-        for name in ("provider", "answers", "", "pleases", f"last {RECENT}", "drift", "state"):
+        for name in ("provider", "answers", "", "asked", "pleases", f"last {RECENT}", "drift", "state"):
             table.add_column(name, no_wrap=True)
         for name in self.names:
             table.add_row(*self._row(name, self.standings.get(name, Standing())))
@@ -107,7 +109,7 @@ class Board:
     def _row(self, name: str, one: Standing) -> list[Text]:
         share = self.recent.count(name) / max(len(self.recent), 1)
         return [
-            Text(name, "bold"), bar(one.mean, "cyan"), Text(f"{one.mean:.0%} of {one.observations}"),
+            Text(name, "bold"), bar(one.mean, "cyan"), Text(f"{one.mean:.0%}"), Text(f"{one.observations:,}"),
             Text("–" if one.quality is None else f"{one.quality:.0%}"), bar(share, "magenta"),
             Text(one.severity, STYLES[one.severity]), Text(f"out {one.out}", "red") if one.out else Text("in", "green"),
         ]  # fmt: skip

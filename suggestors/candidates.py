@@ -11,6 +11,7 @@ from ..facts.family import family_of
 from .routing.payloads import RouteRequest, Unroutable
 from .selection.eligible import eligible
 from .selection.payloads import Backend, ProviderAssignment, ProviderRequest
+from .selection.readable import look_up, readable
 
 LONGEST_LIST = 20
 """Capabilities that a reason names; a request may ask for thousands."""
@@ -47,10 +48,9 @@ def name_candidates(view: View) -> Iterator[Proposal[RouteRequest | Unroutable]]
     # Every request of the run is looked at, but only when a backend comes after one of them, which is rare.
     waiting = view.all(ProviderAssignment) if late else view.new(ProviderAssignment)
     fresh = {fact.id for fact in view.new(ProviderAssignment)} if late else frozenset()
-    pool = view.all(Backend) if waiting else []
-    backends = [fact.payload for fact in pool]
-    for assignment in waiting:
-        request = view.get(ProviderRequest, assignment.id)
+    backends = [fact.payload for fact in readable(view.all(Backend), Backend)] if waiting else []
+    for assignment in readable(waiting, ProviderAssignment):
+        request = look_up(view, ProviderRequest, assignment.id)
         if request is None or view.get(RouteRequest, assignment.id) is not None:
             continue
         found = tuple(one.name for one in eligible(request.payload, backends))

@@ -128,20 +128,16 @@ def providers(
         judge: Who judges feedback that rules leave open: a model of pydantic-ai or its name, or a `FeedbackJudge`.
             By default rules alone.
         router: In place of the router with default options; its forgetting has to be that of the learning.
-        learning: In place of the learning with default options; brings its own forgetting.
+        learning: In place of the learning that fits the router; brings its own forgetting.
         monitor: In place of the drift monitor with default options; brings its own thresholds.
 
     Raises:
-        InvalidOption: the backends are none, or two go by one name; or the parts do not fit each other.
+        InvalidOption: what is in `backends` is no `Backend`, or two go by one name; or the parts do not fit.
     """
     pool = _check_backends(backends)
-    learns = learning if learning is not None else OutcomeLearning(forgetting)
-    routes = router if router is not None else ThompsonRouter(forgetting=learns.forgetting)
-    if routes.forgetting != learns.forgetting:
-        raise InvalidOption(
-            "providers(router=…)", routes.forgetting,
-            f"the forgetting of the learning. Write: ThompsonRouter(forgetting={learns.forgetting!r})",
-        )  # fmt: skip
+    learns = learning if learning is not None else _learning_for(router, forgetting)
+    routes = router if router is not None else ThompsonRouter(forgetting=learns.forgetting, every=learns.every)
+    _check_fit(routes, learns)
     watches = monitor if monitor is not None else None if sensitivity is None else DriftMonitor(sensitivity)
     judges = judge if isinstance(judge, FeedbackJudge) else FeedbackJudge(judge)
     drift = () if watches is None else (watches,)
@@ -155,6 +151,27 @@ def providers(
         posteriors=learns.projection, quarantines=known_quarantines,
         windows=None if watches is None else watches.projection,
     )  # fmt: skip
+
+
+def _learning_for(router: ThompsonRouter | None, forgetting: Forgetting | Way) -> OutcomeLearning:
+    """Returns the learning that keeps what a router goes by."""
+    if router is None:
+        return OutcomeLearning(forgetting)
+    return OutcomeLearning(forgetting, dim=router.dim or None, every=router.every)
+
+
+def _check_fit(router: ThompsonRouter, learning: OutcomeLearning) -> None:
+    """Raises InvalidOption where a router would look for what the learning beside it does not keep."""
+    option = "providers(router=…)"
+    if router.forgetting != learning.forgetting:
+        wanted = f"the forgetting of the learning. Write: ThompsonRouter(forgetting={learning.forgetting!r})"
+        raise InvalidOption(option, router.forgetting, wanted)
+    if router.has_budget and router.every != learning.every:  # it would find nothing spent, and never stop
+        wanted = f"the period that the learning sums costs by. Write: ThompsonRouter(every={learning.every!r})"
+        raise InvalidOption(option, router.every, wanted)
+    if router.policy != "thompson" and router.dim != learning.dim:  # it would never leave its warm-up
+        wanted = f"the features that the learning keeps. Write: OutcomeLearning(dim={router.dim})"
+        raise InvalidOption(option, router.dim, wanted)
 
 
 def _check_backends(backends: Iterable[Backend]) -> tuple[Backend, ...]:

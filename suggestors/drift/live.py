@@ -104,13 +104,13 @@ class LiveRun:
         """How many observations it has taken."""
         self.last: Fact[ResponseObservation] | None = None
         """The latest of them."""
-        self.known_count = 0
+        self.known = tuple(known)
+        """What it began with."""
         self._known: dict[WindowKey, tuple[KnownWindow, bool]] = {}
         self._live: dict[WindowKey, LiveWindow] = {}
         self._of: dict[str, list[WindowKey]] = {}
         self._pool = Pool(rules.settings)
-        for fact in known:
-            self.known_count += 1
+        for fact in self.known:
             self._know(fact)
 
     def take(self, fact: Fact[ResponseObservation]) -> Taken:

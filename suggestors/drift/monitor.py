@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from hashlib import sha256
+from operator import is_
 from typing import Any, Final, Literal, get_args
 
 from ...engine import Options, Proposal, propose
@@ -144,14 +145,15 @@ class DriftMonitor:
         """Returns the windows as of the observations before the new ones.
 
         What was computed for this run goes on if it has taken as many observations, and the last of them is the very
-        object that stands in the view: facts stand in one order for ever, so the ones before it are the same too.
+        object that stands in the view: facts stand in one order for ever, so the ones before it are the same too. What
+        it began with has to be the very same as well: copies of one context may be under way under one name.
         Otherwise everything is computed again from the view.
         """
         if (
             run is not None
             and run.last is not None
             and run.count == before
-            and run.known_count == len(view.all(KnownWindow))
+            and _are(run.known, view.all(KnownWindow))
             and view.get(ResponseObservation, run.last.id) is run.last
         ):
             return run
@@ -204,6 +206,11 @@ class DriftMonitor:
         if said is not None:
             standing[provider] = said
             yield propose(said, id=id, because=live.facts)
+
+
+def _are(known: Sequence[Fact[Any]], others: Sequence[Fact[Any]]) -> bool:
+    """Tells whether these are the very same facts."""
+    return len(known) == len(others) and all(map(is_, known, others))
 
 
 def _latest(view: View, id: str) -> Quarantine | None:

@@ -56,7 +56,7 @@ class FeedbackJudge(Suggestor):
         rate: Calls of the model a second, over all runs of the process.
         memo: Identical feedback is judged once by this judge: True, False, or for how long (seconds or a timedelta).
             With a FactLog, once by every process that judges on that log.
-        reasons: Verdicts say why. False: nothing that may quote the user is copied into them.
+        reasons: Verdicts and failures say why. False: nothing that may quote the user is copied into them.
         min_kappa: Below this agreement with people (`JudgeCalibration`), or without it, verdicts are advisory.
         min_labels: So many labels it takes to believe a kappa.
         cutting: What is kept of a long text: "both ends", or its "prefix".
@@ -65,7 +65,7 @@ class FeedbackJudge(Suggestor):
         prices: What a million tokens cost, read and written; by default what pydantic-ai knows.
         settings: Further model settings of pydantic-ai.
         api_key: For a model behind a URL; else $QUIESCE_JUDGE_KEY. The key of OpenAI is never sent there.
-        secret: What nonces are made from; by default a new one for each judge.
+        secret: What nonces are made from, at least 8 bytes; by default a new one for each judge.
         name: Its name as a suggestor.
 
     Raises:
@@ -115,6 +115,8 @@ class FeedbackJudge(Suggestor):
             threshold, samples, agreement, timeout, retries, backoff, cutting, user_limit, assistant_limit
         )  # fmt: skip
         _check(manner, tier, clear, limit, rate, min_kappa, min_labels, prices)
+        if secret is not None and not (isinstance(secret, bytes) and len(secret) >= 8):  # nonces must not be guessed
+            raise InvalidOption("secret", "…", "bytes, at least 8 of them")
         if model is None and tier == "model":
             raise InvalidOption(
                 "tier", tier, 'possible without a model. Write: FeedbackJudge("openai:…", tier="model")'

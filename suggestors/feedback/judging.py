@@ -96,8 +96,11 @@ class Judging:
         if isinstance(found, FeedbackVerdict):
             told = {} if self.reasons else {"reasoning": ""}
             return found.model_copy(update={**credit, **told, "judge": found.judge or self.judge})
+        message = (
+            found.message if self.reasons else found.message.partition(": ")[0]
+        )  # what others said comes behind it
         return JudgeFailure(
-            kind=found.kind, message=found.message, judge=self.judge, attempts=judgement.spent.calls, **credit
+            kind=found.kind, message=message, judge=self.judge, attempts=judgement.spent.calls, **credit
         )
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Generic, TypeVar
 
@@ -32,35 +33,37 @@ class Memo(Generic[T]):
     ) -> None:  # fmt: skip
         self.seconds, self.worth, self.kept, self._clock = seconds, worth, kept, clock
         self._known: OrderedDict[bytes, tuple[float, T]] = OrderedDict()
-        self._asked: dict[bytes, tuple[asyncio.Task[T], list[None]]] = {}
+        self._asked: dict[bytes, _Question[T]] = {}
 
     async def get(self, key: bytes, ask: Callable[[], Coroutine[Any, Any, T]]) -> tuple[T, bool]:
-        """Returns an answer, and whether it was asked for by this call. Only what is worth it is remembered.
+        """Returns an answer, and whether what it cost is this call's: of those that waited, the first has to pay.
 
-        Where all who wait for it are cancelled, so is the question.
+        Only what is worth it is remembered. Where all who wait for it are cancelled, so is the question.
         """
         if (known := self._find(key)) is not None:
             return known[0], False
-        own = key not in self._asked
-        if own:
-            self._asked[key] = asyncio.create_task(self._ask(key, ask)), []
-        task, waiting = self._asked[key]
-        waiting.append(None)
+        asked = self._asked.get(key)
+        if asked is None:
+            asked = self._asked[key] = _Question(asyncio.create_task(self._ask(key, ask)))
+        asked.waiting += 1
         try:
-            return await asyncio.shield(task), own
+            answer = await asyncio.shield(asked.task)
         finally:
-            waiting.pop()
-            if not waiting and not task.done():
-                task.cancel()
-                if self._asked.get(key, (None,))[0] is task:
+            asked.waiting -= 1
+            if not asked.waiting and not asked.task.done():
+                asked.task.cancel()
+                if self._asked.get(key) is asked:
                     del self._asked[key]
+        own, asked.is_paid = not asked.is_paid, True  # who asked first may have been cancelled meanwhile
+        return answer, own
 
     async def _ask(self, key: bytes, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
         this = asyncio.current_task()
         try:
             answer = await ask()
         finally:
-            if self._asked.get(key, (None,))[0] is this:
+            asked = self._asked.get(key)
+            if asked is not None and asked.task is this:
                 del self._asked[key]
         if self.worth(answer):
             self._known[key] = self._clock(), answer
@@ -77,6 +80,15 @@ class Memo(Generic[T]):
             return None
         self._known.move_to_end(key)
         return (answer,)
+
+
+@dataclass(slots=True)
+class _Question(Generic[T]):
+    """What is being asked, and how many wait for the answer."""
+
+    task: asyncio.Task[T]
+    waiting: int = 0
+    is_paid: bool = False
 
 
 class Kept:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import Mapping, Sequence
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from types import ModuleType
@@ -18,10 +20,12 @@ from .prompt import Message
 from .verdict import Answer, Unjudged, read_answer
 
 if TYPE_CHECKING:
-    from pydantic_ai.messages import ModelResponse
+    from pydantic_ai.messages import ModelRequestPart, ModelResponse
     from pydantic_ai.models import Model, ModelRequestParameters
 
 TOOL = "verdict"
+_TELLING = 8
+"""So many characters tell a key; what is shorter is none."""
 _TELLS_ITS_RETRIES = ("openai", "anthropic", "groq", "cohere", "google", "mistral")
 
 
@@ -70,9 +74,11 @@ class AskedModel:
         self, model: Model | str, *, api_key: str | None = None, settings: Mapping[str, Any] | None = None,
         prices: tuple[float, float] | None = None,
     ) -> None:  # fmt: skip
-        self.model, self.name, self._is_own = _connect(model, api_key)
-        self._entering = asyncio.Lock()
-        self._is_open = False
+        self.model, self.name, is_own = _connect(model, api_key)
+        self._keys = _keys_of(self.model)
+        self._client = _Client(self.model) if is_own else None
+        if self._client is not None:
+            weakref.finalize(self, _close_behind, self._client).atexit = False
         self.prices = prices
         self.settings: dict[str, Any] = {**_no_hidden_retries(self.model), **(settings or {})}
         self._parameters: ModelRequestParameters | None = None
@@ -83,41 +89,49 @@ class AskedModel:
         Raises:
             Unjudged: there is none.
         """
-        from pydantic_ai.direct import model_request
-        from pydantic_ai.messages import ModelRequest, UserPromptPart
+        from pydantic_ai.messages import UserPromptPart
 
         instructions = "\n\n".join(one["content"] for one in messages if one["role"] == "system")
-        parts = [UserPromptPart(one["content"]) for one in messages if one["role"] == "user"]
+        parts: list[ModelRequestPart] = [UserPromptPart(one["content"]) for one in messages if one["role"] == "user"]
         spent.calls += 1
-        await self._open()
+        if self._client is not None:
+            await self._client.open()
+        try:
+            return await self._ask(parts, instructions, spent)
+        except Unjudged as problem:
+            problem.message = self._hide(problem.message)
+            raise
+
+    async def _ask(self, parts: Sequence[ModelRequestPart], instructions: str, spent: Spent) -> Answer:
+        from pydantic_ai.direct import model_request
+        from pydantic_ai.messages import ModelRequest
+
         try:
             response = await model_request(
                 self.model, [ModelRequest(parts=parts, instructions=instructions)],
                 model_settings=cast(Any, self.settings), model_request_parameters=self._form(),
             )  # fmt: skip
         except Exception as error:  # a server's fault or a user's: it is told as a failed judgement
-            raise classify(error) from error
+            raise classify(error, self._hide) from error
         self._count(response, spent)
-        return read_response(response)
+        answer = read_response(response)
+        return answer.model_copy(update={"reasoning": self._hide(answer.reasoning)})
+
+    def _hide(self, text: str) -> str:
+        """Returns a text without the keys that were sent: a server may say them back, and facts are for good."""
+        for key in self._keys:
+            text = re.sub(re.escape(key[:_TELLING]) + r"[^\s'\"]*", "…", text)  # texts are cut short, keys too then
+        return text
 
     async def close(self) -> None:
         """Closes the connections of a client that was made here; the next question makes new ones."""
-        async with self._entering:
-            if self._is_open:
-                self._is_open = False
-                await self.model.__aexit__(None, None, None)
+        if self._client is not None:
+            await self._client.close()
 
     def forget(self) -> None:
         """Leaves behind what belongs to an event loop that is no more; the next question makes new connections."""
-        self._entering, self._is_open = asyncio.Lock(), False
-
-    async def _open(self) -> None:
-        """Enters a model that was made here: pydantic-ai then keeps its client, and makes a new one after a close."""
-        if self._is_own and not self._is_open:
-            async with self._entering:
-                if not self._is_open:
-                    await self.model.__aenter__()
-                    self._is_open = True
+        if self._client is not None:
+            self._client.forget()
 
     def _form(self) -> ModelRequestParameters:
         if self._parameters is None:
@@ -149,6 +163,51 @@ class AskedModel:
             return
 
 
+class _Client:
+    """The client of a model that was made here; it can be closed after whoever asked through it is gone."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.loop: asyncio.AbstractEventLoop | None = None
+        """Where it is open."""
+        self.process = 0
+        self._entering = asyncio.Lock()
+
+    async def open(self) -> None:
+        """Enters the model: pydantic-ai then keeps its client, and makes a new one after a close."""
+        if self.loop is None:
+            async with self._entering:
+                if self.loop is None:
+                    await self.model.__aenter__()
+                    self.loop, self.process = asyncio.get_running_loop(), os.getpid()
+
+    async def close(self) -> None:
+        async with self._entering:
+            if self.loop is not None:
+                self.loop = None
+                await self.model.__aexit__(None, None, None)
+
+    def forget(self) -> None:
+        self._entering, self.loop = asyncio.Lock(), None
+
+
+_closing: set[asyncio.Task[None]] = set()
+
+
+def _close_behind(client: _Client) -> None:
+    """Closes what a judge that was dropped has left open, in the loop that it belongs to, which a fork has not."""
+    loop = client.loop
+    if loop is not None and client.process == os.getpid() and loop.is_running():
+        with suppress(RuntimeError):  # it has ended just now
+            loop.call_soon_threadsafe(_close_soon, client)
+
+
+def _close_soon(client: _Client) -> None:
+    closing = asyncio.get_running_loop().create_task(client.close())
+    _closing.add(closing)  # a loop itself keeps no hold of its tasks
+    closing.add_done_callback(_closing.discard)
+
+
 def read_response(response: ModelResponse) -> Answer:
     """Returns the verdict that is in a model's response.
 
@@ -176,11 +235,11 @@ def read_response(response: ModelResponse) -> Answer:
     return next(iter(answers.values()))
 
 
-def classify(error: Exception) -> Unjudged:
-    """Returns why there is no judgement, from what pydantic-ai raised."""
+def classify(error: Exception, hide: Callable[[str], str] = str) -> Unjudged:
+    """Returns why there is no judgement, from what pydantic-ai raised; `hide` takes out what nobody must read."""
     from pydantic_ai import exceptions
 
-    message = _told(error)
+    message = _told(error, hide)
     after = getattr(error, "retry_after", None)
     if isinstance(error, (TimeoutError, _named(exceptions, "ModelTimeoutError", "ModelRequestTimeout"))):
         return Unjudged("timeout", message)
@@ -196,7 +255,7 @@ def classify(error: Exception) -> Unjudged:
         return Unjudged("other", message, again=False)
     if isinstance(error, (OSError, _named(exceptions, "ModelConnectionError"))):
         return Unjudged("unreachable", message)
-    if isinstance(error, exceptions.UnexpectedModelBehavior) or "as JSON" in message:
+    if isinstance(error, (exceptions.UnexpectedModelBehavior, RecursionError)) or "as JSON" in message:
         return Unjudged("unparsable", message)
     cause = type(error.__cause__).__name__
     if "Timeout" in cause:  # before it had classes of its own for them, pydantic-ai named only the model
@@ -211,12 +270,12 @@ def _named(module: ModuleType, *names: str) -> tuple[type[BaseException], ...]:
     return tuple(cls for name in names if isinstance(cls := getattr(module, name, None), type))
 
 
-def _told(error: Exception) -> str:
+def _told(error: Exception, hide: Callable[[str], str]) -> str:
     try:
         text = f"{type(error).__name__}: {error}"
     except Exception:  # noqa: BLE001  a class of somebody else: its name is still worth something
         text = type(error).__name__
-    plain = re.sub(r"\s+", " ", text.encode("utf-8", "backslashreplace").decode())
+    plain = re.sub(r"\s+", " ", hide(text).encode("utf-8", "backslashreplace").decode())
     return "".join(one for one in plain if one.isprintable())[:300]
 
 
@@ -232,6 +291,17 @@ def _no_hidden_retries(model: Model) -> dict[str, Any]:
     return {"max_retries": 0} if module in _TELLS_ITS_RETRIES else {}
 
 
+def _keys_of(model: Model) -> tuple[str, ...]:
+    """Returns what a model's client proves itself with, as far as it tells."""
+    try:
+        client = getattr(model, "client", None)
+        found = [getattr(client, name, None) for name in ("api_key", "auth_token")]
+        found.append(urlsplit(str(getattr(client, "base_url", ""))).password)
+    except Exception:  # noqa: BLE001  a model object of somebody else's
+        return ()
+    return tuple(key for key in found if isinstance(key, str) and len(key) >= _TELLING)
+
+
 def _connect(model: Model | str, api_key: str | None) -> tuple[Model, str, bool]:
     """Returns the model, the name by which its verdicts go, and whether it was made here."""
     if find_spec("pydantic_ai") is None:
@@ -242,14 +312,15 @@ def _connect(model: Model | str, api_key: str | None) -> tuple[Model, str, bool]
         return model, f"{model.system}:{model.model_name}", False
     if not isinstance(model, str) or not model.strip():
         raise UnusableModel(shown(model), f"it is a {type(model).__name__}")
+    told = shown(re.sub(r"//[^/@]*@", "//…@", model))  # no user, no password
     try:
         made, name = _at_url(model, api_key) if "://" in model else _by_name(model, api_key)
     except UnusableModel:
         raise
     except ImportError as error:
-        raise UnusableModel(shown(model), f"its client is not installed ({error})") from error
+        raise UnusableModel(told, f"its client is not installed ({error})") from error
     except Exception as error:  # an unknown name, a missing key: pydantic-ai says it in its own words
-        raise UnusableModel(shown(model), str(error).rstrip(".")) from error
+        raise UnusableModel(told, str(error).rstrip(".")) from error
     return made, name, True
 
 
@@ -265,7 +336,7 @@ def _by_name(name: str, api_key: str | None) -> tuple[Model, str]:
 def _at_url(url: str, api_key: str | None) -> tuple[Model, str]:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UnusableModel(shown(url), "its URL does not begin with http://HOST or https://HOST")
+        raise ValueError("its URL does not begin with http://HOST or https://HOST")
     from pydantic_ai.models.openai import OpenAIChatModel
     from pydantic_ai.providers.openai import OpenAIProvider
 

@@ -131,8 +131,9 @@ def make_nonce(secret: bytes, parts: Sequence[str]) -> str:
 def escape(text: str) -> str:
     """Returns a text in which nothing can begin or end a tag, and nothing is hidden.
 
-    Half characters (lone surrogates), control characters, characters that reverse the order of others and the
-    invisible doubles of ASCII become "�"; joiners stay, since Persian, Hindi and emoji need them.
+    Half characters (lone surrogates), control characters, characters that reverse the order of others, the invisible
+    doubles of ASCII and rows of selectors, in which bytes can be hidden, become "�"; joiners stay, since Persian, Hindi
+    and emoji need them, and so do single selectors after what they belong to.
     """
     return _HIDDEN.sub("\ufffd", text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
@@ -160,6 +161,9 @@ def cut(text: str, limit: int, cutting: Cutting = "both ends") -> tuple[str, int
 _HIDDEN = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
     "\U000e0000-\U000e007f]"
+    # Selectors of looks choose one for the character before them; a row of them, or one after nothing, spells bytes.
+    "|(?<=[\ufe00-\ufe0f\U000e0100-\U000e01ef])[\ufe00-\ufe0f\U000e0100-\U000e01ef]"
+    "|(?<![\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff])[\U000e0100-\U000e01ef]"
 )
 _LONGEST = 32
 """A heap of marks longer than this is no character of any language, and may be cut."""

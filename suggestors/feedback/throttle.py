@@ -22,6 +22,7 @@ class Throttle:
         self._room = None if limit is None else asyncio.Semaphore(limit)
         self._apart = 0.0 if rate is None else 1.0 / rate
         self._clock, self._sleep = clock, sleep
+        self._door = asyncio.Lock()
         self._next = float("-inf")
         self._closed_until = float("-inf")
 
@@ -41,8 +42,8 @@ class Throttle:
         self._closed_until = max(self._closed_until, self._clock() + seconds)
 
     async def _turn(self) -> None:
-        now = self._clock()
-        at = max(now, self._next)
-        self._next = at + self._apart  # taken before waiting: who comes meanwhile gets a later one
-        while (wait := max(at, self._closed_until) - self._clock()) > 0:
-            await self._sleep(wait)
+        came = self._clock()
+        async with self._door:  # one after the other: who is called off while waiting takes nobody's turn along
+            while (wait := (at := max(came, self._next, self._closed_until)) - self._clock()) > 0:
+                await self._sleep(wait)
+            self._next = at + self._apart

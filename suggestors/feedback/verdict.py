@@ -59,7 +59,17 @@ class Answer(BaseModel):
 
 def clamp(confidence: float) -> float:
     """Returns a confidence in [0, 1]; NaN counts as 0."""
-    return 0.0 if isnan(confidence) else min(max(confidence, 0.0), 1.0)
+    return 0.0 if isnan(confidence) else min(max(confidence, 0.0) + 0.0, 1.0)  # -0.0 becomes 0.0
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Returns an object of JSON; one that says two things about one name says nothing."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        for name, value in pairs:
+            if repr(found[name]) != repr(value):
+                raise ValueError(f"it says two things about {name!r:.40}")
+    return found
 
 
 def read_answer(raw: str | bytes | Mapping[str, Any]) -> Answer:
@@ -70,7 +80,9 @@ def read_answer(raw: str | bytes | Mapping[str, Any]) -> Answer:
     """
     try:
         if not isinstance(raw, Mapping):
-            raw = json.loads(raw)  # and not pydantic's reader: Python's knows NaN and Infinity, which models write
+            raw = json.loads(
+                raw, object_pairs_hook=_once
+            )  # and not pydantic's reader: Python's knows NaN and Infinity, which models write
         answer = Answer.model_validate(raw)
     except ValidationError as error:
         problems = "; ".join(

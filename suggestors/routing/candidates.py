@@ -8,6 +8,7 @@ from typing import Any
 
 from ...facts import Fact, View
 from ..selection.payloads import Backend, KnownQuarantine, Quarantine, quarantined
+from ..selection.readable import look_up, readable
 from .names import posterior_id
 from .payloads import Posterior, ProbeTally, RouteRequest
 from .probing import is_due, is_on_trial
@@ -50,23 +51,26 @@ class Pool:
     def __init__(self, view: View, trials: int) -> None:
         self.view = view
         self.trials = trials
-        self.backends: dict[str, Fact[Backend]] = {fact.payload.name: fact for fact in view.all(Backend)}
-        standing, known = view.all(Quarantine), view.all(KnownQuarantine)
-        self.out: Mapping[str, Fact[Quarantine] | Fact[KnownQuarantine]] = quarantined(standing, known, view.now)
-        self.numbers = _numbers([*standing, *known])
+        self.backends: dict[str, Fact[Backend]] = {
+            fact.payload.name: fact for fact in readable(view.all(Backend), Backend)
+        }
+        standing = readable(view.all(Quarantine), Quarantine)
+        carried = readable(view.all(KnownQuarantine), KnownQuarantine)
+        self.out: Mapping[str, Fact[Quarantine] | Fact[KnownQuarantine]] = quarantined(standing, carried, view.now)
+        self.numbers = _numbers([*standing, *carried])
         self.tallies: dict[str, ProbeTally | None] = {}
         """As they are now: the turns of this wake-up are in them."""
 
     def tally(self, name: str) -> ProbeTally | None:
         """Returns the count of a provider's turns."""
         if name not in self.tallies:
-            fact = self.view.get(ProbeTally, posterior_id(name))
+            fact = look_up(self.view, ProbeTally, posterior_id(name))
             self.tallies[name] = None if fact is None else fact.payload
         return self.tallies[name]
 
     def posterior(self, name: str, tag: str | None = None) -> Fact[Posterior] | None:
         """Returns what is known of a provider, or of a provider under a tag."""
-        return self.view.get(Posterior, posterior_id(name, tag))
+        return look_up(self.view, Posterior, posterior_id(name, tag))
 
     def candidates(self, request: RouteRequest, left: float | None) -> Candidates:
         """Returns who can answer a request, each once; `left` is what may still be spent."""

@@ -2,13 +2,15 @@
 
 That one wins is ∫ G dF: F is its own distribution function, G the product of all others. Both are looked up on a grid
 made of quantiles of every one of them, and summed by trapezoids, whose error is of second order: far below 1e-3. Draws
-may be moved by what a price takes off; where nothing moves them, `propensity.propensities` is faster.
+may be moved by what a price takes off; where nothing moves them, `propensity.propensities` is asked, which is faster.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
+
+from .propensity import propensities
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,14 +34,17 @@ def beta_chances(params: Params, moved: Sequence[float] | None = None) -> list[f
     assert [round(one, 3) for one in beta_chances([(2, 1), (1, 1)])] == [0.667, 0.333]
     ```
     """
+    if moved is None:
+        return propensities(params)
     import numpy as np
     from scipy.special import betainc, betaincinv
 
     alpha, beta = (np.array(part, dtype=float) for part in zip(*params, strict=True))
-    shift = np.zeros(len(alpha)) if moved is None else np.array(moved, dtype=float)
+    shift: NDArray[Any] = np.array(moved, dtype=float)
 
     def quantile(levels: NDArray[Any]) -> NDArray[Any]:
-        return np.asarray(betaincinv(alpha[:, None], beta[:, None], levels[None, :])) + shift[:, None]
+        levels_of: NDArray[Any] = betaincinv(alpha[:, None], beta[:, None], levels[None, :])
+        return np.asarray(levels_of + shift[:, None])
 
     def below(points: NDArray[Any]) -> NDArray[Any]:
         inside = np.clip(points[None, :] - shift[:, None], 0.0, 1.0)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...facts import Fact, View
+from ..selection.readable import look_up
 from .arms import mean_of
 from .candidates import Candidates, Pool, refs_of
 from .chances import blended
@@ -55,6 +56,8 @@ class Choice:
         ]
         self.costs = [0.0 if each is None else each.mean_cost for each in self.known]
         self.observations = [0 if each is None else each.observations for each in self.known]
+        # What all have to pay takes no part in the choice: beside a price of 1e17 a float cannot tell two draws apart.
+        self.base = min((router.price * cost for cost in self.costs[: len(found.eligible)]), default=0.0)
         self.policy, self.scores = self._score(lines, chances)
 
     def choose(self) -> tuple[int, list[float]]:
@@ -81,17 +84,18 @@ class Choice:
     @property
     def samples(self) -> tuple[float, ...]:
         """What each scored; who may be probed scores what is expected of him, since nothing was drawn."""
-        return (*self.scores.scores, *self._expected_of_due())
+        scored = [*self.scores.scores, *self._expected_of_due()]
+        return tuple([score - self.base for score in scored])
 
     @property
     def means(self) -> tuple[float, ...]:
-        """What each is expected to score."""
+        """What each is expected to score, beside what all have to pay."""
         return (*self.scores.means, *self._expected_of_due())
 
     def _expected_of_due(self) -> list[float]:
         price, count = self.router.price, len(self.found.eligible)
         return [
-            mean_of(*params) - price * cost
+            mean_of(*params) - (price * cost - self.base)
             for params, cost in zip(self.params[count:], self.costs[count:], strict=True)
         ]  # fmt: skip
 
@@ -105,7 +109,11 @@ class Choice:
             return found.eligible.index(found.returning[int(rng.integers(len(found.returning)))])
         if router.explore and rng.random() < router.explore:
             return int(rng.integers(count))
-        return max(range(count), key=self.scores.scores.__getitem__)
+        scores = self.scores.scores
+        high = max(scores)
+        best = [place for place, score in enumerate(scores) if score == high]
+        # None of those who score the same is favoured by where it stands: that is what its propensity says.
+        return best[0] if len(best) == 1 else best[int(rng.integers(len(best)))]
 
     def _score(self, lines: Sequence[Fact[LinearEvidence] | None], chances: Chances) -> tuple[str, Scores]:
         """Returns the policy that was used, and its scores for those who are eligible.
@@ -113,7 +121,7 @@ class Choice:
         Who is probed takes no part: a provider in quarantine is tried because of that, not because of a draw.
         """
         router, count = self.router, len(self.found.eligible)
-        params, prices = self.params[:count], [router.price * cost for cost in self.costs[:count]]
+        params, prices = self.params[:count], [router.price * cost - self.base for cost in self.costs[:count]]
         vector = direction(self.request.features, router.dim) if router.dim else None
         observed = sum(fact.payload.observations for fact in lines if fact is not None)
         if not count:
@@ -135,4 +143,4 @@ class Choice:
     def _lines(self, view: View) -> list[Fact[LinearEvidence] | None]:
         if self.router.policy == "thompson":
             return [None for _ in self.names]
-        return [view.get(LinearEvidence, posterior_id(name)) for name in self.names]
+        return [look_up(view, LinearEvidence, posterior_id(name)) for name in self.names]

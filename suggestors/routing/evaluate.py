@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ...facts import FactError, FactLog
 from ...facts.errors import shown
 from .arms import check_number
+from .beta import as_float
 from .decided import LoggedDecision, Reward, gained, logged_decisions
 from .estimate import crossed_means, estimate
 from .payloads import RouteDecision
@@ -22,18 +23,25 @@ Policy = Callable[[RouteDecision], Mapping[str, float]]
 Model = Callable[[RouteDecision, str], float]
 """What a provider would give where a decision was made."""
 
+MOST_REWARD = 1e12
+"""Rewards are not larger, so that squares of them can be summed."""
 SUPPORTED = 1e-6
 """What was done with a lower probability was not done."""
 
 
 def uniform(decision: RouteDecision) -> Mapping[str, float]:
     """Gives each eligible provider the same chance."""
-    return dict.fromkeys(decision.eligible, 1 / len(decision.eligible))
+    names = dict.fromkeys(decision.eligible or [decision.provider])
+    return dict.fromkeys(names, 1 / len(names))
 
 
 def as_logged(decision: RouteDecision) -> Mapping[str, float]:
-    """Does what was done, with the same probabilities."""
-    return dict(zip(decision.eligible, decision.propensities, strict=False))
+    """Does what was done, with the same probabilities; where only the winner's is known, the rest is shared evenly."""
+    if decision.propensities and len(decision.propensities) == len(decision.eligible):
+        return dict(zip(decision.eligible, decision.propensities, strict=True))
+    others = [name for name in dict.fromkeys(decision.eligible) if name != decision.provider]
+    chance = decision.propensity if others else 1.0
+    return {**dict.fromkeys(others, (1 - chance) / max(len(others), 1)), decision.provider: chance}
 
 
 def always(provider: str) -> Policy:
@@ -120,9 +128,11 @@ def evaluate(
     Raises:
         NoSupport: the policy does what was never done, or the effective sample size is below `least`.
         InvalidPolicy: what the policy gives are no probabilities.
+        FactError: a reward, or what the model says of one, is no number.
     """
     check_number("level", level, 0.5, 0.9999)
-    every = logged_decisions(log, reward) if isinstance(log, FactLog) else list(log)
+    check_number("least", least, 0, float("inf"))
+    every = logged_decisions(log, reward) if isinstance(log, FactLog) else _listed(log)
     known = [one for one in every if one.reward is not None]
     judge = _policy(policy)
     if len(known) < 2:
@@ -136,6 +146,16 @@ def evaluate(
         )
         raise NoSupport(problem, len(known), effective)
     return _evaluate(known, weights, done, model, level, len(every))
+
+
+def _listed(log: Iterable[LoggedDecision]) -> list[LoggedDecision]:
+    every = list(log) if isinstance(log, Iterable) else [log]
+    for one in every:
+        if not isinstance(one, LoggedDecision):
+            raise FactError(
+                f"what is to be evaluated is a FactLog or a list of LoggedDecision objects, and {shown(one)} is none"
+            )
+    return every
 
 
 def _policy(policy: Policy | str) -> Policy:
@@ -170,20 +190,30 @@ def _weights(known: Sequence[LoggedDecision], judge: Policy) -> tuple[NDArray[An
 
 def support_of(decision: RouteDecision) -> frozenset[str]:
     """Returns the providers that could have won."""
-    if len(decision.propensities) == len(decision.eligible):
+    if decision.propensities and len(decision.propensities) == len(decision.eligible):
         pairs = zip(decision.eligible, decision.propensities, strict=True)
         return frozenset(name for name, chance in pairs if chance >= SUPPORTED)
-    return frozenset(decision.eligible if decision.propensity < 1 - SUPPORTED else [decision.provider])
+    others = decision.eligible if decision.propensity < 1 - SUPPORTED else ()
+    return frozenset((*others, decision.provider))
 
 
 def _checked(one: LoggedDecision, said: Mapping[str, float]) -> Mapping[str, float]:
     if not isinstance(said, Mapping):
         raise InvalidPolicy(one.request, said, "which is no mapping")
-    shares = list(said.values())
-    numbers = all(isinstance(share, (int, float)) and 0 <= share <= 1 + 1e-9 for share in shares)
-    if not numbers or abs(sum(shares) - 1) > 1e-6:
+    shares = {name: as_float(share) for name, share in said.items()}
+    if not all(0 <= share <= 1 + 1e-9 for share in shares.values()) or abs(sum(shares.values()) - 1) > 1e-6:
         raise InvalidPolicy(one.request, dict(said), "which are no probabilities")
-    return said
+    return shares
+
+
+def _number(what: str, one: LoggedDecision, said: object) -> float:
+    """Returns a reward as a number."""
+    number = as_float(said)
+    if not abs(number) <= MOST_REWARD:
+        raise FactError(
+            f"{what} for request {one.request!r} is {shown(said)}, no number from {-MOST_REWARD:g} to {MOST_REWARD:g}"
+        )
+    return number
 
 
 def _evaluate(
@@ -199,11 +229,12 @@ def _evaluate(
     names = sorted({name for said in done for name in said} | {one.decision.provider for one in known})
     places = {name: place for place, name in enumerate(names)}
     chosen = np.array([places[one.decision.provider] for one in known])
-    rewards = np.array([one.reward for one in known], dtype=float)
+    rewards = np.array([_number("the reward", one, one.reward) for one in known])
     if model is None:
         table = crossed_means(chosen, rewards, len(names))
     else:
-        table = np.array([[model(one.decision, name) for name in names] for one in known], dtype=float)
+        foretold = "what the model expects"
+        table = np.array([[_number(foretold, one, model(one.decision, name)) for name in names] for one in known])
     shares = np.array([[said.get(name, 0.0) for name in names] for said in done])
     predicted = np.take_along_axis(table, chosen[:, None], axis=1)[:, 0]
     found = estimate(weights, rewards, (shares * table).sum(axis=1), predicted, level)
@@ -218,4 +249,5 @@ def _evaluate(
 def _bounded(found: NDArray[Any], ends: tuple[float, float]) -> Estimate:
     """Returns an estimate whose interval lies where rewards can."""
     value, low, high = (float(one) for one in found)
-    return Estimate(value, max(low, ends[0]), min(high, ends[1]))
+    least, most = ends
+    return Estimate(value, min(max(low, least), most), max(min(high, most), least))

@@ -13,6 +13,7 @@ from ...engine import Options, Proposal, propose
 from ...facts import Fact, Projection, View
 from ..drift.payloads import DriftVerdict
 from ..feedback.payloads import FeedbackVerdict
+from ..selection.readable import look_up, readable
 from .context import linear_evidence
 from .forgetting import Forgetting, Way, forgetting_of
 from .payloads import (
@@ -27,7 +28,7 @@ from .payloads import (
     UnknownRequest,
 )
 from .posterior import posteriors, reset_of
-from .spending import Every, spending
+from .spending import Every, check_every, spending
 from .watermark import LEDGER, watermark_of
 
 
@@ -70,6 +71,7 @@ class OutcomeLearning:
         """Takes how evidence ages, how many features count (None: no contextual evidence), and the budget's period."""
         self.name = name
         self.forgetting = forgetting_of(forgetting)
+        self.dim, self.every = dim, check_every(every)
         self.projection: Projection[Posterior] = posteriors(self.forgetting)
         self.spending: Projection[Spending] = spending(every)
         self.linear: Projection[LinearEvidence] | None = (
@@ -88,16 +90,17 @@ class OutcomeLearning:
 
     def suggest(self, view: View) -> Iterator[Proposal[Any]]:
         """Yields what has changed."""
-        outcomes, drifts = list(view.new(Outcome)), list(view.new(DriftVerdict))
-        evidence = list(chain(outcomes, view.new(FeedbackVerdict), view.new(EvidenceReset)))
-        revised = _Revisions(self.projection, lambda id: view.get(Posterior, id))
+        outcomes, drifts = readable(view.new(Outcome), Outcome), readable(view.new(DriftVerdict), DriftVerdict)
+        judged = readable(view.new(FeedbackVerdict), FeedbackVerdict)
+        evidence = list(chain(outcomes, judged, readable(view.new(EvidenceReset), EvidenceReset)))
+        revised = _Revisions(self.projection, lambda id: look_up(view, Posterior, id))
         yield from revised.fold(evidence)
         yield from _mark(view, revised.began)
         if self.forgetting.way == "reset":
             yield from _resets(view, drifts, revised)
-        yield from _Revisions(self.spending, lambda id: view.get(Spending, id)).fold(outcomes)
+        yield from _Revisions(self.spending, lambda id: look_up(view, Spending, id)).fold(outcomes)
         if self.linear is not None:
-            yield from _Revisions(self.linear, lambda id: view.get(LinearEvidence, id)).fold(outcomes)
+            yield from _Revisions(self.linear, lambda id: look_up(view, LinearEvidence, id)).fold(outcomes)
         for outcome in outcomes:
             id = outcome.payload.request_id
             if not _knows(view, id):
@@ -136,7 +139,7 @@ def _mark(view: View, began: dict[str, Fact[Posterior]]) -> Iterator[Proposal[Le
     """Yields up to where the ledger was in what is revised now: revisions do not say so any more."""
     found = [(watermark_of(fact), fact) for fact in began.values()]
     watermark, fact = max(found, key=lambda one: one[0], default=(0, None))
-    known = view.get(LedgerMark, LEDGER)
+    known = look_up(view, LedgerMark, LEDGER)
     if fact is not None and watermark > (known.payload.watermark if known else 0):
         yield propose(LedgerMark(watermark=watermark), id=LEDGER, because=[fact])
 
@@ -150,7 +153,7 @@ def _resets(
     }
     if not severe:
         return
-    known: dict[str, Posterior] = {fact.id: fact.payload for fact in view.all(Posterior)}
+    known: dict[str, Posterior] = {fact.id: fact.payload for fact in readable(view.all(Posterior), Posterior)}
     known.update((id, value) for id, value in revised.values.items() if isinstance(value, Posterior))
     for id, posterior in known.items():
         verdict = severe.get(posterior.provider)

@@ -14,6 +14,8 @@ Count = Annotated[int, Field(ge=0)]
 Tags = Annotated[tuple[Name, ...], Field(max_length=64)]
 MOST_OUTCOMES = 2.0**32
 """Up to so many, sums of rewards in steps of 2⁻²⁰ are exact; evidence stops growing here."""
+MOST_COUNT = 2**53
+"""Counts are divided by as if they were no higher: a hostile one can be too large for a float."""
 MOST_COST = 2.0**62
 """Sums of costs stop growing here: a hostile one must not make a sum that no fact can hold."""
 Features = Annotated[tuple[float, ...], Field(max_length=4096)]
@@ -196,7 +198,7 @@ class Posterior(Payload, key="signals"):
     @property
     def mean_cost(self) -> float:
         """What an answer has cost on average; 0 as long as there is none."""
-        return min(self.cost, MOST_COST) / self.observations if self.observations else 0.0
+        return min(self.cost, MOST_COST) / min(self.observations, MOST_COUNT) if self.observations else 0.0
 
     @model_validator(mode="after")
     def _check(self) -> Self:

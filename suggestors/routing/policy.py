@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Literal
 from .arms import mean_of
 from .chances import beta_chances, normal_chances
 from .context import Line
-from .propensity import propensities
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -33,11 +32,6 @@ class Scores:
     """What each is expected to score."""
     chances: tuple[float, ...]
     """How probable it was that each would win."""
-
-    @property
-    def best(self) -> int:
-        """The place of the winner."""
-        return max(range(len(self.scores)), key=self.scores.__getitem__)
 
 
 def thompson(params: Sequence[tuple[float, float]], prices: Sequence[float], rng: Generator, known: Chances) -> Scores:
@@ -100,6 +94,5 @@ class Chances:
         found = self._known.get(key)
         if found is None:
             alike = min(prices) == max(prices)
-            chances = propensities(params) if alike else beta_chances(params, [-price for price in prices])
-            found = self._known[key] = tuple(chances)
+            found = self._known[key] = tuple(beta_chances(params, None if alike else [-price for price in prices]))
         return found

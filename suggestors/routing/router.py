@@ -12,6 +12,7 @@ from typing import Any
 from ...engine import InvalidOption, Options, Proposal, propose
 from ...facts import Fact, Projection, View
 from ..selection.payloads import Backend, KnownQuarantine, Quarantine
+from ..selection.readable import look_up, readable
 from .arms import Weighing, check_count, check_number
 from .candidates import Candidates, Pool, refs_of
 from .choice import Choice
@@ -34,6 +35,11 @@ from .policy import POLICIES, Chances, Policy
 from .probing import fold_turn, probe_tallies
 from .spending import UNDATED, Every, check_every, period_of, spending_id
 from .watermark import watermark
+
+LETS_IN = (Backend, Quarantine, KnownQuarantine)
+"""What may let somebody answer a request that nobody could answer before."""
+SAYS_COSTS = (Posterior, Spending)
+"""The same, where costs keep somebody out."""
 
 
 class ThompsonRouter:
@@ -117,6 +123,11 @@ class ThompsonRouter:
         self.projection: Projection[ProbeTally] = probe_tallies()
 
     @property
+    def has_budget(self) -> bool:
+        """Whether what was spent keeps anybody out."""
+        return self.budget is not None or bool(self.tag_budgets)
+
+    @property
     def projections(self) -> tuple[Projection[Any], ...]:
         """What the log is to keep of it."""
         return (self.projection,)
@@ -125,8 +136,7 @@ class ThompsonRouter:
         """Tells whether there is a request to decide, or one that waits and something that may help it."""
         if len(view.new(RouteRequest)):
             return True
-        helps = (Backend, Quarantine, KnownQuarantine, Posterior, Spending)
-        return any(len(view.new(cls)) for cls in helps) and any(not one.payload.decided for one in view.all(Unroutable))
+        return any(len(view.new(cls)) for cls in (*LETS_IN, *SAYS_COSTS)) and any(_unanswered(view))
 
     def suggest(self, view: View) -> Iterator[Proposal[Any]]:
         """Yields a decision for each request that waits for one."""
@@ -138,13 +148,26 @@ class ThompsonRouter:
     def _waiting(self, view: View) -> Iterator[tuple[Fact[RouteRequest], bool]]:
         """Yields the requests that are undecided: the new ones, and with True those that nobody could answer before."""
         new = view.new(RouteRequest)
-        yield from ((request, False) for request in new)
+        yield from ((request, False) for request in readable(new, RouteRequest))
         seen = {request.id for request in new}
-        for unroutable in view.all(Unroutable):
-            if unroutable.id not in seen and not unroutable.payload.decided:
-                waiting = view.get(RouteRequest, unroutable.id)
-                if waiting is not None:
+        # Whoever waits costs something each time it is looked at, so that is done where something may have changed.
+        anyone = self.has_budget or any(len(view.new(cls)) for cls in LETS_IN) or _has_lapsed(view)
+        if anyone or any(len(view.new(cls)) for cls in SAYS_COSTS):
+            for id in _unanswered(view):
+                waiting = look_up(view, RouteRequest, id)
+                if waiting is not None and id not in seen and (anyone or waiting.payload.max_cost is not None):
                     yield waiting, True
+
+
+def _unanswered(view: View) -> Iterator[str]:
+    """Yields the ids of requests that nobody could answer yet."""
+    return (one.id for one in readable(view.all(Unroutable), Unroutable) if not one.payload.decided)
+
+
+def _has_lapsed(view: View) -> bool:
+    """Tells whether a quarantine has ended by itself: no new fact says so."""
+    known = [*readable(view.all(Quarantine), Quarantine), *readable(view.all(KnownQuarantine), KnownQuarantine)]
+    return any(one.payload.until is not None and one.payload.until <= view.now for one in known)
 
 
 class _Sitting:
@@ -165,7 +188,7 @@ class _Sitting:
         found = self.pool.candidates(request.payload, self._left(request.payload))
         if again:
             found.held, found.due = [], []
-        unroutable = self.view.get(Unroutable, request.id)
+        unroutable = look_up(self.view, Unroutable, request.id)
         if not found.eligible and not found.due:
             yield from self._turns(request, found, None)
             if unroutable is None:
@@ -226,5 +249,5 @@ class _Sitting:
     def _spent(self, tag: str | None) -> float:
         now = period_of(self.view.now, self.router.every)
         periods = (now,) if now == "all" else (now, UNDATED)
-        found = [self.view.get(Spending, spending_id(period, tag)) for period in periods]
+        found = [look_up(self.view, Spending, spending_id(period, tag)) for period in periods]
         return sum(fact.payload.cost for fact in found if fact is not None)

@@ -14,6 +14,7 @@ import logging
 import os
 import secrets
 import stat
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -233,8 +234,8 @@ def _parse(data: bytes, problems: list[str]) -> dict[str, Any]:
     def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) < len(pairs):
-            names = [name for name, _ in pairs]
-            twice = sorted({name for name in names if names.count(name) > 1})[:5]
+            times = Counter(name for name, _ in pairs)
+            twice = sorted(name for name, many in times.items() if many > 1)[:5]
             problems.append(f"{', '.join(map(repr, twice))} stands there more than once; the last one counts")
         return found
 

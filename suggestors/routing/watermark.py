@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ...facts import Fact, View
+from ..selection.readable import look_up
 from .payloads import LedgerMark
 
 LEDGER = "ledger"
@@ -23,5 +24,5 @@ def watermark_of(fact: Fact[Any]) -> int:
 
 def watermark(view: View, posteriors: Iterable[Fact[Any]]) -> int:
     """Returns the position of the ledger that the posteriors of a run rest on, revised or not; 0: none."""
-    mark = view.get(LedgerMark, LEDGER)
+    mark = look_up(view, LedgerMark, LEDGER)
     return max([mark.payload.watermark if mark else 0, *map(watermark_of, posteriors)])

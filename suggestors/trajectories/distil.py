@@ -11,7 +11,7 @@ from math import fsum
 
 from .embedding import cosine, rounded, unit
 from .errors import UnknownTrajectory
-from .payloads import Lesson, Pattern, Trajectory
+from .payloads import MOST_COUNTED, Lesson, Pattern, Trajectory
 
 ALIKE = 0.95
 """The cosine from which two patterns of one kind of verdict are near-duplicates."""
@@ -98,8 +98,8 @@ def merge(one: Pattern, other: Pattern) -> Pattern:
     return Pattern(
         id=older.id, embedding=rounded(unit(mean)) if any(mean) else heavier.embedding, verdict=heavier.verdict,
         quality=min(1.0, fsum([one.quality * one.weight, other.quality * other.weight]) / weight),
-        lessons=count_lessons([*one.lessons, *other.lessons]), weight=weight, category=heavier.category,
-        last=max(one.last, other.last),
+        lessons=count_lessons([*one.lessons, *other.lessons]), weight=min(weight, MOST_COUNTED),
+        category=heavier.category, last=max(one.last, other.last),
     )  # fmt: skip
 
 
@@ -109,7 +109,10 @@ def count_lessons(lessons: Iterable[Lesson]) -> tuple[Lesson, ...]:
     for lesson in lessons:
         key = plain(lesson.text)
         known = counted.get(key)
-        counted[key] = lesson if known is None else Lesson(text=known.text, seen=known.seen + lesson.seen)
+        if known is None:
+            counted[key] = lesson
+        else:
+            counted[key] = Lesson(text=known.text, seen=min(known.seen + lesson.seen, MOST_COUNTED))
     return tuple(counted.values())
 
 

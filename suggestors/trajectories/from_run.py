@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from math import fsum
 from typing import Any, assert_never
 
@@ -32,6 +32,8 @@ from .outcome import AnyStepOutcome, StepOutcome
 from .payloads import StepMetadata, Trajectory, TrajectoryMetadata, TrajectoryStep
 from .verdict import RootCause, Verdict
 
+LONGEST = 1e9
+"""Seconds that a turn may have taken, some thirty years; whatever says more of it says nothing."""
 SHOWN = 5
 """How many refs or reasons an outcome names; the others are counted."""
 
@@ -92,7 +94,7 @@ def trajectory_of(log: FactLog, run_id: RunId | str, *, after: int = 0) -> Traje
     name = RunId(str(run_id))
     found = _read(log, name, after)
     steps = tuple(_step(place, turn, found.decisions) for place, turn in enumerate(found.turns.values()))
-    latency = fsum(found.slowest.values()) * 1_000
+    latency = min(1e15, fsum(found.slowest.values()) * 1_000)
     uuid = uuid_of(found.started, f"{name}/{after}" if after else name)
     attributes = {"run": name} | ({"after": str(after)} if after else {})
     if found.stop is not None:
@@ -104,7 +106,8 @@ def trajectory_of(log: FactLog, run_id: RunId | str, *, after: int = 0) -> Traje
     whole = Trajectory.model_validate({**dict(begun), "steps": steps})
     if found.stop is None:
         return whole
-    end = found.started + timedelta(milliseconds=latency)
+    room = datetime.max.replace(tzinfo=UTC) - found.started  # telemetry may claim anything, in many cycles
+    end = found.started + min(room, timedelta(milliseconds=latency))
     return whole.complete(_verdict(found, found.stop), at=end, latency_ms=latency)
 
 
@@ -189,7 +192,7 @@ def _took(beside: Mapping[str, Any]) -> dict[str, tuple[float, int]]:
     took = beside.get("took")
     for name, said in took.items() if isinstance(took, Mapping) else ():
         match said:
-            case [int() | float() as seconds, int() as attempts] if 0 <= seconds < float("inf"):
+            case [int() | float() as seconds, int() as attempts] if 0 <= seconds <= LONGEST and 0 <= attempts < 2**63:
                 found[str(name)] = float(seconds), attempts
     return found
 

@@ -102,7 +102,12 @@ def write_at_once(log: FactLog, run: RunId, trajectory: Trajectory, failures: Se
 
 def is_recorded(log: FactLog, run: RunId) -> bool:
     """Tells whether a run is one that a recorder writes."""
-    return run.startswith(_PREFIX) and any(one.name == RECORDER for one in log.started(run).suggestors)
+    if not run.startswith(_PREFIX) or not any(one.name == RECORDER for one in log.started(run).suggestors):
+        return False
+    try:
+        return run_of(UUID(run.removeprefix(_PREFIX))) == run
+    except ValueError:  # somebody else's: a run that was loaded may have any name
+        return False
 
 
 def read_back(log: FactLog, run: RunId) -> tuple[Trajectory, Journal]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
-from ...facts import FactLog, Leased, LogError, Redaction, Ref, RunId
+from ...facts import FactLog, GateOpened, Leased, LogError, Redaction, Ref, RunId
 from ...facts.family import family_of
 from ...facts.folding import facts_of
+from ...facts.trail import Decision
 from .journal import is_recorded, read_back
 from .payloads import RecordedDetail, RecordedStep, StepFailure, Trajectory, TrajectoryBegun
 from .recorder import is_live
@@ -72,8 +74,8 @@ def redact_trajectories(
     if user_id is not None:
         wanted |= {str(uuid) for uuid in _of_user(log, user_id)}
     held: dict[RunId, _Held] = {}
-    for run, ref in _refs(log):
-        if ref.partition(":")[2][:36] in wanted:
+    for run, ref, uuid in _refs(log):
+        if uuid in wanted:
             held.setdefault(run, _Held()).refs.setdefault(ref)
     for run in held:
         if is_live(log, run):
@@ -84,19 +86,30 @@ def redact_trajectories(
 def _of_user(log: FactLog, user_id: str) -> Iterator[UUID]:
     log.flush()
     for run in log.runs():
-        for logged in log.events(run):
-            for fact in getattr(logged.event, "facts", ()):
-                said = fact.payload
-                if isinstance(said, (Trajectory, TrajectoryBegun)) and said.metadata.user_id == user_id:
-                    yield said.uuid
-                elif isinstance(said, RecordedDetail) and said.metadata and said.metadata.user_id == user_id:
-                    yield said.trajectory
+        for _, said in _said(log, run):
+            if isinstance(said, (Trajectory, TrajectoryBegun)) and said.metadata.user_id == user_id:
+                yield said.uuid
+            elif isinstance(said, RecordedDetail) and said.metadata and said.metadata.user_id == user_id:
+                yield said.trajectory
 
 
-def _refs(log: FactLog) -> Iterator[tuple[RunId, Ref]]:
-    """Yields where something of a trajectory stands: its facts are named by its UUID."""
+def _refs(log: FactLog) -> Iterator[tuple[RunId, Ref, str]]:
+    """Yields where something of a trajectory stands, and its UUID: a recorder names facts by it, others need not."""
     for run in log.runs():
-        for logged in log.events(run):
-            for fact in getattr(logged.event, "facts", ()):
-                if fact.family in _OURS:
-                    yield run, fact.ref
+        for ref, said in _said(log, run):
+            if isinstance(said, (Trajectory, TrajectoryBegun)):
+                yield run, ref, str(said.uuid)
+            elif isinstance(said, (RecordedStep, RecordedDetail, StepFailure)):
+                yield run, ref, str(said.trajectory)
+            elif ref.partition(":")[0] in _OURS:  # erased already, or of another version
+                yield run, ref, ref.partition(":")[2][:36]
+
+
+def _said(log: FactLog, run: RunId) -> Iterator[tuple[Ref, object]]:
+    """Yields what a run holds: its facts, what was refused, and what waits or waited for a person."""
+    for logged in log.events(run):
+        event = logged.event
+        parts: list[Any] = [event.parked] if isinstance(event, GateOpened) else []
+        for name in ("facts", "rejections", "losers", "gates"):
+            parts.extend(getattr(event, name, ()))
+        yield from ((part.ref, part.payload) for part in parts if not isinstance(part, Decision))

@@ -85,7 +85,9 @@ class LessonOffering:
     def _memory(self, books: Iterable[Fact[LessonBook]], dimension: int) -> PatternMemory:
         """Returns the memory of these very books: kept as long as they are to the letter the same."""
         digests = tuple(book.sha256 for book in books)
-        if self._cache is None or self._cache[:2] != (digests, dimension):
-            memory = PatternMemory.of_books([book.payload for book in books], dimension)
-            self._cache = digests, dimension, memory
-        return self._cache[2]
+        cached = self._cache  # looked at once: another thread may put its own there at any moment
+        if cached is not None and cached[:2] == (digests, dimension):
+            return cached[2]
+        memory = PatternMemory.of_books([book.payload for book in books], dimension)
+        self._cache = digests, dimension, memory
+        return memory

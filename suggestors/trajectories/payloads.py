@@ -23,6 +23,9 @@ Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
 MOST_TOKENS = 10**30
 Total = Annotated[int, Field(ge=0, le=MOST_TOKENS)]
 """A sum of counts: what is added up may not grow beyond what can be written."""
+MOST_COUNTED = 2**53
+"""So often can something be counted: a float still tells it from one more. Who claims more is not believed."""
+Times = Annotated[int, Field(ge=1, le=MOST_COUNTED)]
 Milliseconds = Annotated[float, Field(ge=0, le=1e15)]
 LessonText = Annotated[str, Field(max_length=4_000)]
 Moment = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
@@ -313,7 +316,7 @@ class Lesson(Payload):
     """One lesson, and in how many trajectories it was learned."""
 
     text: str
-    seen: Annotated[int, Field(ge=1)] = 1
+    seen: Times = 1
 
 
 class Pattern(Payload):
@@ -327,7 +330,7 @@ class Pattern(Payload):
     quality: Share
     """The mean over the trajectories."""
     lessons: tuple[Lesson, ...] = ()
-    weight: Annotated[int, Field(ge=1)] = 1
+    weight: Times = 1
     """How many trajectories are in it."""
     category: Annotated[str, Field(max_length=200)] = "general"
     last: Moment

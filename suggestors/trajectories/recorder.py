@@ -65,7 +65,7 @@ class TrajectoryRecorder:
         if log is not None:
             sweep(log)
             opening = {"uuid": begun.uuid, "started": begun.started, "query_embedding": embedding, "metadata": metadata}
-            _live[id(log.store), run_of(begun.uuid)] = self  # first: nobody must take it for abandoned
+            self._enlist(log, run_of(begun.uuid))  # first: nobody must take it for abandoned
             journal = Journal.begin(log, TrajectoryBegun.model_validate(opening))
         self._set_up(begun, journal)
 
@@ -118,6 +118,13 @@ class TrajectoryRecorder:
         weakref.finalize(self, _dropped, self._state)
         if journal is not None:
             _live[id(journal.log.store), journal.run] = self
+
+    def _enlist(self, log: FactLog, run: RunId) -> None:
+        """Takes its place among the recorders of this process; the one that has it keeps it."""
+        with _enlisting:
+            if is_live(log, run):
+                raise Leased(run, "a recorder of this process", 0.0)
+            _live[id(log.store), run] = self
 
     # --- steps ------------------------------------------------------------------------------------------------------
 
@@ -340,6 +347,7 @@ class _State:
 
 _live: weakref.WeakValueDictionary[tuple[int, RunId], TrajectoryRecorder] = weakref.WeakValueDictionary()
 """The recorders of this process that have a log, by the address of its store (which they keep alive) and their run."""
+_enlisting = threading.Lock()
 _left: deque[tuple[weakref.ref[FactLog], RunId]] = deque()
 """Runs of recorders that were dropped: a finalizer may run anywhere, also inside a commit, so it writes nothing."""
 

@@ -21,7 +21,9 @@ from quiesce.suggestors import (
     Feedback,
     FeedbackJudge,
     KnownQuarantine,
+    LessonOffering,
     Outcome,
+    OutcomeLearning,
     Posterior,
     ProviderAssignment,
     ProviderRequest,
@@ -30,13 +32,16 @@ from quiesce.suggestors import (
     ResponseObservation,
     RouteDecision,
     RouteRequest,
+    StepOutcome,
     ThompsonRouter,
+    TrajectoryRecorder,
     UnknownRequest,
     Unroutable,
+    Verdict,
     providers,
 )
 from quiesce.suggestors.drift import KnownWindow
-from quiesce.suggestors.trajectories import verdict_tallies
+from quiesce.suggestors.trajectories import LessonQuery, OfferedLesson, lesson_books, verdict_tallies
 from support.pack_worker import BACKENDS, NAMES, STARTED, caller, pack_of, run_one
 from support.pages import ROOT
 
@@ -301,6 +306,24 @@ def test_every_run_is_a_trajectory_where_that_is_asked_for() -> None:
 # --- the pack itself --------------------------------------------------------------------------------------------------
 
 
+def test_lessons_are_offered_where_they_are_asked_for() -> None:
+    """The pack leaves them out: they need embeddings and words, which only the caller has. They fit beside it."""
+    pack = providers(BACKENDS)
+    with pack.open(":memory:", projections=[lesson_books]) as log:
+        with TrajectoryRecorder([0.1, 0.9], log=log) as recorder:
+            recorder.add_step("parse", "", StepOutcome.success(), 1)
+            recorder.add_lesson("try ISO 8601 first")
+            recorder.complete(Verdict.success())
+        context = pack.context(log)
+        context.add(LessonQuery(embedding=(0.1, 0.9)), id="q1")
+        context.add(TEXT, id="r1")
+        result = pack.engine(LessonOffering()).run_sync(context, log=log, **FIXED)
+
+    assert ["try ISO 8601 first"] == [fact.payload.text for fact in result.context.of(OfferedLesson).values()]
+    assert ["r1"] == list(result.context.of(RouteDecision))
+    assert {} == dict(result.context.of(Failure))
+
+
 def test_a_pack_is_the_list_of_its_suggestors() -> None:
     """`Engine([*pack, call])` and `pack.engine(call)` know the same suggestors, in the same order."""
     pack = pack_of()
@@ -339,6 +362,17 @@ def test_without_drift_and_with_a_judge_of_ones_own() -> None:
     assert pack.posteriors in pack.projections
 
 
+def test_each_part_that_is_made_fits_the_one_that_is_given() -> None:
+    """A budget by the day needs sums by the day, and who chooses by eight features needs as many to be learned."""
+    router = ThompsonRouter("linucb", dim=8, budget=9, every="day", forgetting="reset")
+    [learning] = [one for one in providers(BACKENDS, router=router) if isinstance(one, OutcomeLearning)]
+    daily = OutcomeLearning("discount", every="day")
+    [made] = [one for one in providers(BACKENDS, learning=daily) if isinstance(one, ThompsonRouter)]
+
+    assert (8, "day", "reset") == (learning.dim, learning.every, learning.forgetting.way)
+    assert ("day", "discount") == (made.every, made.forgetting.way)
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -349,6 +383,22 @@ def test_without_drift_and_with_a_judge_of_ones_own() -> None:
         ({"forgetting": "soon"}, "one of none, discount, window, reset"),
         ({"router": ThompsonRouter()}, "the forgetting of the learning. Write: ThompsonRouter(forgetting="),
         ({"policy": 3}, "a Policy or None"),
+        (
+            {"router": ThompsonRouter(budget=9, every="day"), "learning": OutcomeLearning("none")},
+            "the period that the learning sums costs by. Write: ThompsonRouter(every='month')",
+        ),
+        (
+            {"router": ThompsonRouter(tag_budgets={"x": 9}), "learning": OutcomeLearning("none", every="all")},
+            "Write: ThompsonRouter(every='all')",
+        ),
+        (
+            {"router": ThompsonRouter("linucb", dim=8), "learning": OutcomeLearning("none", dim=4)},
+            "the features that the learning keeps. Write: OutcomeLearning(dim=8)",
+        ),
+        (
+            {"router": ThompsonRouter("linucb", dim=8), "learning": OutcomeLearning("none")},
+            "Write: OutcomeLearning(dim=8)",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused_at_construction(options: dict[str, Any], said: str) -> None:

@@ -121,6 +121,12 @@ class ChatServer:
         return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
 
     @property
+    def connections(self) -> int:
+        """How many clients are connected."""
+        with self._lock:
+            return len(self._sockets)
+
+    @property
     def model(self) -> str:
         """The URL with a model's name, as `FeedbackJudge` takes it."""
         return f"{self.url}#scripted"

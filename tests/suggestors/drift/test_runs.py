@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from quiesce.engine import Engine, propose, suggestor
 from quiesce.facts import Context, Fact, FactLog, Payload, View, replay, verify
 from quiesce.suggestors.drift.live import LiveRun
+from quiesce.suggestors.drift.memory import Memory
 from quiesce.suggestors.drift.monitor import DriftMonitor
 from quiesce.suggestors.drift.payloads import ChangePoint, DriftBaseline, DriftVerdict, KnownWindow, ResponseObservation
 from quiesce.suggestors.drift.watch import WATCHES, BaselineOptions
@@ -221,6 +222,29 @@ def test_what_another_process_did_meanwhile_is_not_overlooked(other: str) -> Non
 
     assert live.payloads() == shared._runs["same"].payloads()
     assert "severe" in {fact.payload.severity for fact in again.of(DriftVerdict).values()}
+
+
+def test_copies_of_one_context_that_began_with_other_knowledge_are_told_apart() -> None:
+    """They share the very observations, and as many windows were known to each; only what was known differs."""
+    shared, elsewhere = monitor(), Engine([monitor()])
+    base = Context()
+    for place in range(10):
+        base.add(observation("good", "acme", False, place), id=f"o{place}")
+    good, bad = base.copy(), base.copy()
+    for context, kind in ((good, "good"), (bad, "errors")):
+        memory = Memory(("acme", "", False), shared.rules.settings)
+        for place in range(20):
+            memory.observe(observation(kind, "acme", False, place))
+        context.add(memory.payload(), id="acme")
+    Engine([shared]).run_sync(good, run_id="same", started=NOW)
+    found = elsewhere.run_sync(bad, run_id="elsewhere", started=NOW).context
+    found.add(observation("errors", "acme", False, 10), id="o10")
+    again = Engine([shared]).run_sync(found, run_id="same", started=NOW).context
+    live = LiveRun([*again.of(KnownWindow).values()], shared.rules)
+    for fact in again.of(ResponseObservation).values():
+        live.take(fact)
+
+    assert live.payloads() == shared._runs["same"].payloads()
 
 
 def test_a_run_replays_and_reruns_to_the_same_verdicts() -> None:

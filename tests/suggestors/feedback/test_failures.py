@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import anyio
 import pytest
 from pydantic_ai.messages import ModelMessage, ModelResponse
 from pydantic_ai.models.function import AgentInfo, FunctionModel
@@ -94,6 +97,7 @@ def several(*raw: str) -> Reply:
         pytest.param(text("I'm sorry, but I can't do that."), "refusal", 3, "I'm sorry", id="a refusal in prose"),
         pytest.param(text(""), "unparsable", 3, "", id="empty text"),
         pytest.param(text("{" * 5_000), "unparsable", 3, "no JSON", id="braces"),
+        pytest.param(Reply(b"[" * 100_000), "unparsable", 3, "recursion", id="a body nested without end"),
         pytest.param(arguments(json.dumps(GOOD)[:-8]), "unparsable", 3, "no JSON", id="truncated JSON"),
         pytest.param(
             arguments(json.dumps(GOOD)[:-8], finish="length"), "unparsable", 3, "cut short by a limit of tokens",
@@ -197,3 +201,76 @@ async def test_failures_of_most_samples_are_the_failure_of_all(asking: Asking) -
     assert isinstance(failure, JudgeFailure)
 
     assert ("server", 3) == (failure.kind, failure.attempts)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        lambda key: error(401, f"Bearer {key} is not known"),
+        lambda key: error(401, "x" * 200 + key),
+        lambda key: text(f"You sent {key}, and I will not say more."),
+        lambda key: saying(reasoning=f"because of {key}"),
+    ],
+    ids=["refused", "refused at length", "said", "reasoned"],
+)
+async def test_a_key_that_a_server_says_back_stands_in_no_fact(reply: Callable[[str], Reply], asking: Asking) -> None:
+    """What is a fact is there for good, and is shown to many."""
+    key = "sk-judge-0123456789abcdef"
+    judge, server = asking([reply(key)], api_key=key)
+    found = await judge_one(judge)
+
+    assert f"Bearer {key}" == server.headers[0]["Authorization"]
+    assert "0123" not in str(found)
+    assert "…" in str(found)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_no_key_and_no_text_follows_a_redirect(status: int, asking: Asking) -> None:
+    """Neither is anybody else's business."""
+    with ChatServer([verdict()]) as other:
+        judge, _ = asking([error(status, location=f"{other.url}/chat/completions")], api_key="sk-judge-0123456789")
+        found = await judge_one(judge)
+
+        assert isinstance(found, JudgeFailure)
+        assert [] == other.requests
+
+
+async def test_a_proxy_that_is_not_there_is_unreachable(asking: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    judge, _ = asking([verdict()], retries=0)
+    found = await judge_one(judge)
+
+    assert isinstance(found, JudgeFailure)
+    assert "unreachable" == found.kind
+
+
+async def test_a_judge_that_is_dropped_leaves_no_connection_behind() -> None:
+    """Whoever forgets `close` gets no warnings of sockets that nobody closed, and the server is left."""
+    with ChatServer([verdict()]) as server:
+        judge = FeedbackJudge(server.model, tier="model")
+        await judge_one(judge)
+        assert 1 == server.connections
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            del judge
+            gc.collect()
+        with anyio.fail_after(5):
+            while server.connections:  # noqa: ASYNC110  the server is another thread: there is nothing to wait on
+                await anyio.sleep(0.005)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [text("She wrote that she lives in Ghent."), error(400, "cannot read: I live in Ghent"), saying(kind="Ghent")],
+    ids=["said", "refused", "unknown kind"],
+)
+async def test_without_reasons_a_failure_quotes_nobody(reply: Reply, asking: Asking) -> None:
+    judge, _ = asking([reply], reasons=False, retries=0)
+    found = await judge_one(judge)
+
+    assert isinstance(found, JudgeFailure)
+    assert found.message
+    assert "Ghent" not in str(found)

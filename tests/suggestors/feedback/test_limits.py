@@ -109,6 +109,46 @@ def test_too_many_requests_hold_back_everybody() -> None:
     assert [(0.0, "first"), (5.0, "first"), (5.0, "second")] == sorted(began)
 
 
+def test_who_is_called_off_while_waiting_takes_nobodys_turn() -> None:
+    """A run of a thousand that is called off must not hold up the next one for as long as it would have taken."""
+    hands = Hands()
+    throttle = Throttle(None, 1.0, clock=hands.read, sleep=hands.sleep)
+
+    async def call() -> float:
+        async with throttle.call():
+            return hands.now
+
+    async def work() -> float:
+        await call()
+        waiting = [asyncio.create_task(call()) for _ in range(1_000)]
+        await asyncio.sleep(0)
+        for one in waiting:
+            one.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        return await call()
+
+    assert in_loop(work) <= 2.0
+
+
+def test_after_a_pause_the_rate_still_holds() -> None:
+    """Those who waited for a server that had too much to do do not all come at once when it opens again."""
+    hands = Hands()
+    throttle = Throttle(None, 1.0, clock=hands.read, sleep=hands.sleep)
+    began: list[float] = []
+
+    async def call() -> None:
+        async with throttle.call():
+            began.append(hands.now)
+
+    async def work() -> None:
+        throttle.pause(10)
+        await asyncio.gather(*(call() for _ in range(4)))
+
+    in_loop(work)
+
+    assert [10.0, 11.0, 12.0, 13.0] == began
+
+
 def test_no_more_than_the_limit_are_under_way() -> None:
     throttle = Throttle(2, None)
     most = under_way = 0
@@ -204,7 +244,7 @@ def test_who_is_cancelled_takes_the_answer_from_nobody() -> None:
 
     answer, again = in_loop(work)
 
-    assert (("answer", False), ("answer", True)) == (answer, again)
+    assert (("answer", True), ("answer", True)) == (answer, again)  # who asked first is gone: the next pays
 
 
 @settings(max_examples=40)

@@ -11,7 +11,7 @@ from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart, ToolCall
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 from pydantic_ai.models.test import TestModel
 
-from quiesce.engine import Engine
+from quiesce.engine import Engine, InvalidOption
 from quiesce.facts import Context
 from quiesce.suggestors.feedback.judge import FeedbackJudge
 from quiesce.suggestors.feedback.model import MissingExtra, UnusableModel
@@ -54,6 +54,23 @@ def test_a_model_that_cannot_be_asked_says_what_to_write(
 
     assert told in caught.value.problem
     assert "http://localhost:8000/v1#qwen3" in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["ftp://ana:pa55word@host/v1", "http://ana:pa55word@host:99999/v1#m"])
+def test_a_password_in_a_url_is_not_said(url: str) -> None:
+    with pytest.raises(UnusableModel) as caught:
+        FeedbackJudge(url)
+
+    assert "pa55word" not in str(caught.value)
+    assert "pa55word" not in str(vars(caught.value))
+
+
+@pytest.mark.parametrize("secret", [b"", b"short", "a text that is long enough"])
+def test_a_secret_that_can_be_guessed_is_refused_and_not_said(secret: Any) -> None:
+    with pytest.raises(InvalidOption, match="at least 8") as caught:
+        FeedbackJudge(secret=secret)
+
+    assert "text" not in str(caught.value)
 
 
 def test_a_named_model_takes_no_key(monkeypatch: pytest.MonkeyPatch) -> None:

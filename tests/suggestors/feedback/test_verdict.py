@@ -64,6 +64,14 @@ def test_a_contradiction_is_a_failure(raw: str) -> None:
         read_answer(raw)
 
 
+def test_what_says_two_things_under_one_name_says_nothing() -> None:
+    both = '{"is_correction": true, "kind": "repetition", "confidence": 1, "is_correction": false, "kind": "neutral"}'
+    with pytest.raises(Unjudged, match="two things about 'is_correction'"):
+        read_answer(both)
+
+    assert read_answer(said()) == read_answer(said()[:-1] + ", " + said()[1:])  # the same twice harms nobody
+
+
 @pytest.mark.parametrize(
     "raw",
     [

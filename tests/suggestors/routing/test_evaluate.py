@@ -17,7 +17,7 @@ from quiesce.facts import Context, Fact, FactError, FactLog
 from quiesce.suggestors.routing.chances import beta_chances
 from quiesce.suggestors.routing.decided import LoggedDecision, logged_decisions
 from quiesce.suggestors.routing.estimate import crossed_means, estimate
-from quiesce.suggestors.routing.evaluate import always, evaluate, support_of, uniform
+from quiesce.suggestors.routing.evaluate import always, as_logged, evaluate, support_of, uniform
 from quiesce.suggestors.routing.learning import OutcomeLearning
 from quiesce.suggestors.routing.payloads import Outcome, RouteDecision, RouteRequest
 from quiesce.suggestors.routing.router import ThompsonRouter
@@ -192,6 +192,56 @@ def test_an_unknown_policy_and_a_level_out_of_range_are_refused() -> None:
         evaluate(some(), "best")
     with pytest.raises(InvalidOption, match=r"from 0\.5 to 0\.9999"):
         evaluate(some(), uniform, level=95)
+
+
+@pytest.mark.parametrize("reward", [float("nan"), float("inf"), 1e308, "much"], ids=str)
+def test_what_is_no_reward_is_refused_and_named(reward: Any) -> None:
+    """NaN went through all three estimates, and came out as an interval."""
+    with pytest.raises(FactError, match=r"the reward for request 'r0' is .*, no number from -1e\+12"):
+        evaluate([LoggedDecision("r0", some(1)[0].decision, reward), *some()], uniform)
+    with pytest.raises(FactError, match=r"what the model expects for request 'r0' is .*, no number"):
+        evaluate(some(), uniform, model=lambda _decision, _name: reward)
+
+
+@pytest.mark.parametrize("log", [5, [5], ["r0"]], ids=str)
+def test_what_is_no_log_is_refused(log: Any) -> None:
+    with pytest.raises(FactError, match="a FactLog or a list of LoggedDecision objects"):
+        evaluate(log, uniform)
+
+
+@pytest.mark.parametrize("least", [float("nan"), -1, "few"], ids=str)
+def test_a_least_sample_that_is_none_is_refused(least: Any) -> None:
+    """Every comparison with NaN is false: nothing would ever have been refused."""
+    with pytest.raises(InvalidOption, match="from 0 on"):
+        evaluate(some(), uniform, least=least)
+
+
+def test_a_policy_may_give_the_numbers_of_numpy() -> None:
+    half = np.float32(0.5)
+
+    assert evaluate(some(), uniform) == evaluate(some(), lambda _: {"good": half, "bad": half})  # type: ignore[dict-item]  # meant
+
+
+@given(share=st.floats(0.05, 0.95), seed=st.integers(0, 50))
+def test_the_lower_end_of_an_interval_is_never_above_the_upper(share: float, seed: int) -> None:
+    """Not even where few decisions that were improbable have earned all there is."""
+    all_won = [LoggedDecision(one.request, one.decision, 1.0) for one in some(60, share=share, seed=seed)]
+    found = evaluate(all_won, uniform, least=0)
+
+    for one in (found.ips, found.snips, found.doubly_robust, found.logged):
+        assert 0 <= one.low <= one.high <= 1
+
+
+def test_a_decision_by_hand_is_one_of_the_log() -> None:
+    """It names nobody who else could have won."""
+    by_hand = decision("good", {"good": 1.0}).model_copy(update={"eligible": (), "propensities": ()})
+    log = [*some(), LoggedDecision("h", by_hand, 1.0)]
+
+    assert 101 == evaluate(log, "logged").decisions == evaluate(log, "uniform").decisions
+    assert 1.0 == pytest.approx(evaluate(log, "logged").mean_weight)
+    assert {"good": 1.0} == as_logged(by_hand) == uniform(by_hand)
+    alone = by_hand.model_copy(update={"eligible": ("good", "bad", "ugly"), "propensity": 0.5})
+    assert {"good": 0.5, "bad": 0.25, "ugly": 0.25} == as_logged(alone)
 
 
 def test_weights_tell_whether_propensities_are_right() -> None:

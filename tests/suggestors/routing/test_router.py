@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,10 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quiesce.engine import Engine, InvalidOption, Result, suggestor
+from quiesce.engine import Engine, InvalidOption, Result, propose, suggestor
 from quiesce.engine.testing import simulate
-from quiesce.facts import Contested, Context, Fact, FactLog, Failure
+from quiesce.facts import Contested, Context, Fact, FactLog, Failure, View
+from quiesce.suggestors.routing.candidates import Candidates, Pool
 from quiesce.suggestors.routing.forgetting import Forgetting
+from quiesce.suggestors.routing.learning import OutcomeLearning
 from quiesce.suggestors.routing.names import posterior_id
 from quiesce.suggestors.routing.payloads import (
     LinearEvidence,
@@ -120,6 +123,40 @@ def test_each_is_chosen_as_often_as_its_propensity_says(router: ThompsonRouter, 
     for decision in decisions(result).values():
         assert decision.propensities == first.propensities
         assert decision.propensity == dict(zip(first.eligible, first.propensities, strict=True))[decision.provider]
+
+
+@pytest.mark.parametrize(
+    ("router", "cost"),
+    [
+        (ThompsonRouter(price=1.0), 1e17),
+        (ThompsonRouter("linear-thompson", dim=2, warmup=0, price=1.0), 1e17),
+        (ThompsonRouter("linear-thompson", dim=2, warmup=0, width=0.0), 0.0),
+    ],
+    ids=["dear", "dear-linear", "certain"],
+)
+def test_who_scores_the_same_is_not_favoured_by_where_it_stands(router: ThompsonRouter, cost: float) -> None:
+    """A float cannot tell two draws apart beside a price of 1e17, and without a spread nothing is drawn at all."""
+    context = context_of("a", "b", requests=400, features=(1.0, 2.0))
+    for name in ("a", "b"):
+        know(context, name, 1, 1, cost=2 * cost)
+    result = decide(context, router)
+
+    assert (0.5, 0.5) == pytest.approx(decisions(result)["r0"].propensities)
+    assert frequencies(result)["a"] == pytest.approx(0.5, abs=bound(0.5, 400))
+
+
+def test_a_decision_by_hand_stands() -> None:
+    """Whoever decides before a run begins has decided; that the router would have said otherwise is told."""
+    context = context_of("a", "b", requests=2)
+    by_hand = RouteDecision(
+        provider="c", alpha=1, beta=1, sample=1, exploit=True, propensity=1, eligible=("c",), policy="by hand"
+    )
+    context.add(by_hand, id="r0")
+    result = Engine([ThompsonRouter()]).run_sync(context, **FIXED)
+
+    assert by_hand == decisions(result)["r0"]
+    assert ["route-decision:r0"] == [fact.payload.ref for fact in result.context.of(Contested).values()]
+    assert [] == list(result.context.of(Failure))
 
 
 def test_a_decision_says_what_it_was_drawn_from() -> None:
@@ -436,7 +473,6 @@ def test_until_there_is_enough_to_go_by_it_samples_as_ever(features: Any, warmup
 
 
 def test_a_decision_replays_and_says_from_where_it_knew() -> None:
-    from quiesce.suggestors.routing.learning import OutcomeLearning
 
     router, learning = ThompsonRouter(), OutcomeLearning()
     engine = Engine([router, learning])
@@ -460,7 +496,6 @@ def test_a_decision_replays_and_says_from_where_it_knew() -> None:
 
 def test_the_watermark_outlives_the_revision_of_every_posterior() -> None:
     """What was learned in this run is beside it, not in it."""
-    from quiesce.suggestors.routing.learning import OutcomeLearning
 
     @suggestor
     def ask(outcome: Fact[Outcome]) -> RouteRequest | None:
@@ -496,8 +531,6 @@ async def test_the_log_does_not_depend_on_who_finishes_first() -> None:
         deeper = outcome.id.count("+")
         return RouteRequest(providers=("a", "b"), tags=("x",) * (deeper + 1)) if deeper < 2 else None
 
-    from quiesce.suggestors.routing.learning import OutcomeLearning
-
     engine = Engine([call, OutcomeLearning("reset"), more, ThompsonRouter()])
     context = context_of("a", "b", requests=3)
 
@@ -522,12 +555,69 @@ def test_requests_cost_what_is_new_and_not_what_is_known() -> None:
     reads = {cls.__family__.name: cls.__name__ for cls in made.reads if cls.__family__}
     list(made.suggest(Counting(shelves, 1, made.name, reads, {}, views.Moment("r", 1, NOW))))  # type: ignore[arg-type]
 
-    assert {"Backend", "Quarantine", "KnownQuarantine", "Unroutable"} == set(looked)
+    assert {"Backend", "Quarantine", "KnownQuarantine"} == set(looked)
+
+
+def test_who_waits_costs_nothing_until_something_may_help_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of 30 requests in turn, and each outcome, made all 50 that nobody can answer be looked at again."""
+    looked: Counter[tuple[str, ...]] = Counter()
+    kept = Pool.candidates
+
+    def candidates(self: Pool, request: RouteRequest, left: float | None) -> Candidates:
+        looked[request.providers] += 1
+        return kept(self, request, left)
+
+    monkeypatch.setattr(Pool, "candidates", candidates)
+
+    @suggestor(reads=[RouteDecision], writes=[RouteRequest, Posterior])
+    def follow(view: View) -> Iterator[Any]:
+        for fact in view.new(RouteDecision):
+            number = int(fact.id[1:]) + 1
+            yield propose(Posterior(provider="a", successes=number, observations=number), id="a", because=[fact])
+            if number < 30:
+                yield propose(RouteRequest(providers=("a",)), id=f"r{number}", because=[fact])
+
+    context = context_of("a")
+    context.add(Quarantine(backend="out", reason="slow"), id="out")
+    for n in range(50):
+        context.add(RouteRequest(providers=("out",)), id=f"w{n}")
+    result = Engine([ThompsonRouter(), follow]).run_sync(context, **FIXED)
+
+    assert 30 == len(decisions(result))
+    assert {("a",): 30} == {names: times for names, times in looked.items() if names == ("a",)}
+    assert looked["out",] <= 100
+
+
+def test_who_waits_is_decided_when_the_quarantine_ends_by_itself() -> None:
+    """No new fact says so; the next request that comes finds out."""
+    context = Context()
+    context.add(RouteRequest(providers=("a",)), id="r0")
+    context.add(Quarantine(backend="a", reason="slow", until=NOW + timedelta(hours=1)), id="a")
+    waiting = decide(context).context
+    assert ["r0"] == list(waiting.of(Unroutable))
+    waiting.add(RouteRequest(providers=("b",)), id="r1")
+
+    later = decide(waiting, run_id="later", started=NOW + timedelta(hours=2))
+
+    assert {"r0": "a", "r1": "b"} == {id: one.provider for id, one in decisions(later).items()}
+
+
+def test_who_waits_for_a_lower_price_is_decided_when_it_is_known() -> None:
+    context = Context()
+    context.add(RouteRequest(providers=("a",), max_cost=1.0), id="r0")
+    know(context, "a", 1, 1, cost=10.0)
+    waiting = decide(context).context
+    assert ["r0"] == list(waiting.of(Unroutable))
+    waiting.add(Outcome(request_id="x", provider="a", success=True), id="x")
+    for n in range(20):
+        waiting.add(Outcome(request_id=f"y{n}", provider="a", success=True), id=f"y{n}")
+
+    later = Engine([ThompsonRouter(), OutcomeLearning()]).run_sync(waiting, **{**FIXED, "run_id": "later"})
+
+    assert "a" == decisions(later)["r0"].provider
 
 
 def test_the_graph_has_no_loop_that_could_run_on() -> None:
-    from quiesce.suggestors.routing.learning import OutcomeLearning
-
     @suggestor
     def call(decision: Fact[RouteDecision]) -> Outcome:
         return Outcome(request_id=decision.id, provider=decision.payload.provider, success=True)
@@ -573,6 +663,7 @@ def test_a_setting_out_of_range_is_refused_with_the_range(fields: Any, error: An
         Posterior(provider="a", successes=-1e308, failures=-5, observations=10**30),
         Posterior(provider="a", quality_successes=1e300, quality_failures=1e300, quality_observations=1),
         Posterior(provider="a", last=1e308, observations=3),
+        Posterior(provider="a", cost=1.0, observations=10**400, quality_observations=10**400, resets=10**400),
     ],
 )
 def test_a_forged_posterior_does_not_stop_a_decision(forged: Posterior) -> None:

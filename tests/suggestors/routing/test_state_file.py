@@ -261,6 +261,16 @@ def test_a_name_that_stands_twice_counts_as_it_stands_last_and_is_told(path: Pat
     assert "'ada' stands there more than once; the last one counts" in state.problems[1]
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(30)
+def test_a_name_that_stands_twice_among_very_many_is_found_at_once(path: Path) -> None:
+    """Looking for each name among all the others took hours for a file of this size."""
+    entries = ",".join(f'"p{n}":{{"alpha":2,"beta":1}}' for n in range(200_000))
+    path.write_text(f'{{"distributions":{{{entries},"p7":{{"alpha":5,"beta":1}}}}}}')
+
+    assert 5 == ThompsonState.load(path).get_distribution("p7").alpha
+
+
 def test_of_many_bad_entries_some_are_named(path: Path) -> None:
     path.write_text(
         json.dumps({"distributions": {f"bad-{n}": None for n in range(1_000)} | {"ok": {"alpha": 2, "beta": 1}}})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -137,13 +138,33 @@ def test_without_telemetry_the_latency_is_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "beside", [{"took": 3}, {"took": {"offer": "x"}}, {"took": {"offer": [-1, 1]}}, {"took": {"offer": []}}]
+    "beside",
+    [
+        {"took": 3},
+        {"took": {"offer": "x"}},
+        {"took": {"offer": [-1, 1]}},
+        {"took": {"offer": []}},
+        {"took": {"offer": [10**400, 1]}},
+        {"took": {"offer": [1e308, 1]}},
+        {"took": {"offer": [1e16, 1]}},
+        {"took": {"offer": [1, 10**5000]}},
+    ],
+    ids=range(8),
 )
 def test_telemetry_of_any_shape_spoils_nothing(beside: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     log, found = run(Engine([offer]))
-    from dataclasses import replace
-
     events = [replace(logged, beside=beside) for logged in log.events("r")]
+    monkeypatch.setattr(log, "events", lambda *_: iter(events))
+
+    assert kinds(found) == kinds(trajectory_of(log, "r"))
+
+
+def test_telemetry_of_more_years_than_there_are_spoils_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    from quiesce.suggestors.trajectories import from_run
+
+    log, found = run(Engine([offer]))
+    monkeypatch.setattr(from_run, "LONGEST", 1e12)
+    events = [replace(logged, beside={"took": {"offer": [9e11, 1]}}) for logged in log.events("r")]
     monkeypatch.setattr(log, "events", lambda *_: iter(events))
 
     assert kinds(found) == kinds(trajectory_of(log, "r"))

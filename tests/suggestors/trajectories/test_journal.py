@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import subprocess
 import sys
@@ -14,14 +15,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quiesce.engine import Engine
-from quiesce.facts import FactLog, Leased, LogError, StoreError, replay, verify
+from quiesce.engine import Engine, Gate, Proposal, propose, suggestor
+from quiesce.facts import Context, Fact, FactLog, Leased, LogError, RunId, StoreError, replay, verify
 from quiesce.suggestors.trajectories.errors import UnknownTrajectory
 from quiesce.suggestors.trajectories.journal import run_of
 from quiesce.suggestors.trajectories.ledger import read_trajectories, redact_trajectories
 from quiesce.suggestors.trajectories.memory import PatternMemory
 from quiesce.suggestors.trajectories.outcome import StepOutcome
-from quiesce.suggestors.trajectories.payloads import StepMetadata, Trajectory
+from quiesce.suggestors.trajectories.payloads import StepFailure, StepMetadata, Trajectory
 from quiesce.suggestors.trajectories.recorder import TrajectoryRecorder
 from quiesce.suggestors.trajectories.recover import recover_trajectories
 from quiesce.suggestors.trajectories.verdict import RootCause, Verdict
@@ -92,6 +93,21 @@ def test_a_trajectory_that_is_being_recorded_is_left_alone(log: FactLog) -> None
         with pytest.raises(Leased):
             TrajectoryRecorder.resume(log, recorder.trajectory)
     assert [Verdict.partial(1)] == [one.verdict for one in read_trajectories(log)]
+
+
+def test_a_second_recorder_of_one_trajectory_is_refused_and_harms_the_first_in_nothing(log: FactLog) -> None:
+    first = TrajectoryRecorder(log=log, user_id="ana")
+    uuid = first.trajectory.uuid
+    for _ in range(2):  # the first refusal must not make room for the next
+        with pytest.raises(Leased, match="a recorder of this process"):
+            TrajectoryRecorder(log=log, uuid=uuid)
+        gc.collect()
+    with pytest.raises(Leased):  # it is still known to be recording
+        redact_trajectories(log, user_id="ana", reason="asked", by="dana")
+    assert [] == recover_trajectories(log, DIED)
+    first.add_step("search", "", DONE, 1)
+
+    assert [first.complete(Verdict.success())] == list(read_trajectories(log))
 
 
 @pytest.mark.parametrize("file", ["log.db", "log.jsonl"])
@@ -280,6 +296,16 @@ def test_a_step_that_the_store_cannot_take_is_not_added_and_can_be_tried_again(
     log.close()
 
 
+def test_a_run_that_only_looks_like_a_recorders_hides_no_other(log: FactLog) -> None:
+    known = leave(log)
+    begun = next(iter(log.events(run_of(known.uuid)))).event
+    for name in ("trajectory-x", f"trajectory-{known.uuid.hex}"):  # whoever loads a run may give it any name
+        log.append(RunId(name), [begun], seq=0)
+
+    assert [known] == recover_trajectories(log)
+    assert [known] == list(read_trajectories(log, unfinished=True))
+
+
 def test_a_run_that_cannot_be_read_hides_no_other(
     log: FactLog, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -357,6 +383,39 @@ def test_the_trajectories_of_a_user_can_be_erased_with_their_journals(log: FactL
         assert not any(word in raw for word in (b"secret", b"Ana", b'"ana"', b"never leave"))
         assert verify(log, run).ok
     assert [] == redact_trajectories(log, user_id="ana", reason="again", by="dana")
+
+
+def test_what_others_said_of_a_user_is_erased_under_whatever_id_it_stands(tmp_path: Path) -> None:
+    """Whoever adds or proposes a trajectory chooses its id; it may wait for a person, too, or have been refused."""
+    recorder = TrajectoryRecorder([1, 0], user_id="ana-of-ghent")
+    recorder.add_step("search", "Her address in Ghent", StepOutcome.failure("not found"), 1)
+    hers = recorder.complete(Verdict.success())
+
+    @suggestor(writes=[Trajectory])
+    def tell(begun: Fact[StepFailure]) -> Proposal[Trajectory]:
+        return propose(hers, id="waits", confidence=0.4)
+
+    @suggestor(writes=[Trajectory])
+    def repeat(begun: Fact[StepFailure]) -> list[Proposal[Trajectory]]:
+        other = hers.model_copy(update={"lessons": ("Ghent has no such street",)})
+        return [propose(hers, id="stands"), propose(other, id="stands")]
+
+    begun = StepFailure(trajectory=hers.uuid, action="ask", error="Ghent is silent", cause="", signature="ask")
+    context = Context()
+    context.add(hers, id="given")
+    context.add(begun, id="f1")
+    waits = Gate("people", below_confidence=0.5)
+    with FactLog.open(tmp_path / "log.db") as log:
+        Engine([tell, repeat], gates=[waits]).run_sync(context, log=log, run_id="told")
+        assert b"Ghent" in log.to_bytes("told", beside=True)
+        (done,) = redact_trajectories(log, user_id="ana-of-ghent", reason="asked", by="dana")
+
+        assert {"trajectory:given", "trajectory:waits", "trajectory:stands", "step-failure:f1"} == set(done.refs)
+        assert verify(log, "told").ok
+        assert [] == redact_trajectories(log, user_id="ana-of-ghent", reason="again", by="dana")
+    for file in tmp_path.iterdir():
+        raw = file.read_bytes()
+        assert not any(word in raw for word in (b"ana-of-ghent", b"Ghent"))
 
 
 def test_what_is_being_recorded_is_not_erased_halfway(log: FactLog) -> None:

@@ -441,6 +441,19 @@ GOOD = PatternMemory([pattern(1, lessons=[Lesson(text="x")]), pattern(2)]).expor
 HEAD, FIRST, SECOND = GOOD.splitlines()
 
 
+def test_counts_of_any_size_can_be_merged_and_meant() -> None:
+    """An import may claim what it likes, up to the bound: what is made of it stays within that."""
+    text = f"{HEAD.replace('2}', '1}')}\n{changed(weight=2**53, lessons=[{'text': 'x', 'seen': 2**53}])}"
+    memory = PatternMemory()
+    memory.load(text)
+    (heavy,) = memory.patterns
+    memory.put([heavy.model_copy(update={"id": UUID(int=heavy.id.int + 1)})])
+    memory.consolidate()
+
+    assert [(2**53, 2**53)] == [(one.weight, one.lessons[0].seen) for one in memory.patterns]
+    assert pytest.approx(heavy.quality) == memory.mean_quality
+
+
 def changed(**fields: Any) -> str:
     return json.dumps({**json.loads(FIRST), **fields})
 
@@ -475,6 +488,8 @@ def changed(**fields: Any) -> str:
         (f"{HEAD}\n{FIRST}\n{changed(quality=-0.1)}", 3, "quality: Input should be greater"),
         (f"{HEAD}\n{FIRST}\n{changed(weight=0)}", 3, "weight: Input should be greater"),
         (f"{HEAD}\n{FIRST}\n{changed(weight=1e400)}", 3, "weight"),
+        (f"{HEAD}\n{FIRST}\n{changed(weight=10**400)}", 3, "weight: Input should be less"),
+        (f"{HEAD}\n{FIRST}\n{changed(lessons=[{'text': 'x', 'seen': 10**400}])}", 3, "lessons.0.seen: Input should be"),
         (f"{HEAD}\n{FIRST}\n{changed(verdict={'kind': 'fine'})}", 3, "verdict: Input tag 'fine'"),
         (f"{HEAD}\n{FIRST}\n{changed(id='x')}", 3, "id: Input should be a valid UUID"),
         (f"{HEAD}\n{FIRST}\n{changed(last='yesterday')}", 3, "last"),

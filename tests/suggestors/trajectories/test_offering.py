@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -140,3 +142,24 @@ def test_a_query_of_any_bytes_stops_no_run(raw: bytes) -> None:
     result = Engine([LessonOffering()]).run_sync(context, log=log).unwrap()
 
     assert (fact.family == "lesson-query") == (len(result.context.of(OfferedLesson)) == 1)
+
+
+def test_threads_that_share_it_are_each_offered_what_their_run_knows(log: FactLog) -> None:
+    """Two runs with other books fill the cache at the same moment: none may be handed the other's memory."""
+    other = FactLog.open(projections=PROJECTIONS)
+    remember(other, [1, 0], "mind the gap")
+    meet = Barrier(2, timeout=20)
+
+    class Slow(LessonOffering):
+        def __setattr__(self, name: str, value: object) -> None:
+            super().__setattr__(name, value)
+            if name == "_cache" and value is not None:
+                meet.wait()  # both have put theirs there, and one stands
+
+    shared, query = Engine([Slow()]), LessonQuery(embedding=(1.0, 0.0))
+    with ThreadPoolExecutor(2) as pool:
+        runs = [pool.submit(ask, one, query, engine=shared) for one in (log, other)]
+        ours, theirs = (offered(run.result()) for run in runs)
+
+    assert "use the old names" == ours[0][1]
+    assert ["mind the gap"] == [text for _, text, _ in theirs]
