@@ -38,24 +38,30 @@ def commit(run: Run, cycle: Cycle, decided: Sequence[GateDecided] = ()) -> Stop 
     stop: Stop | None = _find_overshoot(run, cycle)
     if stop is not None:
         return stop
-    stop = _check_structure(run, cycle)
+    stop = _check_structure(run, cycle) if run.plan.invariants else None
     if stop is not None:  # nothing of the cycle stands: its gates stay open, and who ran has still to be heard
         decided, cycle.seen = (), {}
     else:
         if cycle.conflicts:
             stop = min(cycle.conflicts, key=lambda conflict: conflict[0])[1]
-        violated = _check(run, cycle, "cycle")
+        violated = _check(run, cycle, "cycle") if run.plan.invariants else None
         stop = stop or violated
     ran = tuple(_in_order(run, cycle))
-    rejections = tuple(rejection for _, rejection in cycle.rejections)
+    rejections = tuple([rejection for _, rejection in cycle.rejections]) if cycle.rejections else ()
     event = CycleCommitted(cycle.number, ran, cycle.facts, rejections, cycle.tokens, cycle.cost)
-    opened = [GateOpened(parked) for _, parked in cycle.parked]
-    append(run, [event, *decided, *opened, *_stopped(run, stop, len(cycle.facts))], cycle)
+    events: list[Event] = [event]
+    if decided or cycle.parked or stop is not None:
+        events += [
+            *decided,
+            *[GateOpened(parked) for _, parked in cycle.parked],
+            *_stopped(run, stop, len(cycle.facts)),
+        ]
+    append(run, events, cycle)
     run.head = cycle.number + 1
     if not run.context._order.keys() >= cycle.fresh:
         run.context._order.update(dict.fromkeys(fact.family for fact in cycle.facts))
     _remember(run, cycle)
-    return stop or ask_goals(run, cycle.number, cycle.fresh)
+    return stop or (ask_goals(run, cycle.number, cycle.fresh) if run.plan.goals else None)
 
 
 def fold_opening(run: Run) -> None:
@@ -70,9 +76,11 @@ def fold_opening(run: Run) -> None:
 def append(run: Run, events: Sequence[Event], cycle: Cycle | None = None, *, tell_others: bool = True) -> None:
     """Appends events to the log, folds them into the trail and tells whoever listens."""
     trail = run.context._trail
-    seq = trail.seq - len(run.opening)
-    folded = len(run.opening)
-    events = [*run.opening, *events]
+    seq, folded = trail.seq, 0
+    if run.opening:
+        folded = len(run.opening)
+        seq -= folded
+        events = [*run.opening, *events]
     beside: dict[str, Any] = {}
     notes: dict[Address, bytes] | None = None
     if cycle is not None:
@@ -86,8 +94,10 @@ def append(run: Run, events: Sequence[Event], cycle: Cycle | None = None, *, tel
     except (StoreError, OSError) as error:
         raise NotKept(run.id, seq, events, str(error)) from error
     run.opening = ()
-    trail.home, trail.digest = run.log.store, run.log.digest_of(run.id)
-    for event in events[folded:]:
+    log = run.log
+    trail.home = log.store
+    trail.digest = "" if log.store.lazy else log.digest_of(run.id)
+    for event in events[folded:] if folded else events:
         advance(trail, event, run.id, cycle.seen if cycle is not None and isinstance(event, CycleCommitted) else {})
     if run.plan.observers and tell_others:
         for place, event in enumerate(events):
@@ -216,5 +226,7 @@ def ask_goals(run: Run, cycle: int, fresh: Set[str] = frozenset()) -> Stop | Non
 
 
 def _remember(run: Run, cycle: Cycle) -> None:
-    run.recent.append(frozenset([fact.by for fact in cycle.facts]) if cycle.ended else frozenset())
-    del run.recent[:-RECENT]
+    recent = run.recent
+    recent.append(frozenset([fact.by for fact in cycle.facts]) if cycle.ended else frozenset())
+    if len(recent) > RECENT:
+        del recent[:-RECENT]

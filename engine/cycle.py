@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from math import fsum
 from sys import float_info
 from typing import Any
@@ -28,41 +27,47 @@ def place_of(suggestor: int, turn: int) -> Place:
     return (suggestor << 40) + turn
 
 
-@dataclass(slots=True)
 class Cycle:
     """One cycle on its way: who is woken, what has ended, what was promoted so far."""
 
-    number: int
-    pending: dict[int, Suggestor] = field(default_factory=dict)
-    """Woken and not started, by place."""
-    open: int = 0
-    """How many suggestors are woken or running in it; 0 once it can be committed."""
-    ended: dict[int, Sequence[Answer]] = field(default_factory=dict)
-    """What each suggestor answered, by place."""
-    tokens: int = 0
-    costs: list[float] = field(default_factory=list)
-    seen: dict[str, Seen] = field(default_factory=dict)
-    """Who ran, and what they were shown."""
-    early: set[str] = field(default_factory=set)
-    """Families promoted before the cycle was complete."""
-    facts: list[Fact[Any]] = field(default_factory=list)
-    places: list[Place] = field(default_factory=list)
-    """The place of each of the facts."""
-    rejections: list[tuple[Place, Rejection]] = field(default_factory=list)
-    parked: list[tuple[Place, Parked]] = field(default_factory=list)
-    notes: list[tuple[Place, Payload, tuple[Ref, ...]]] = field(default_factory=list)
-    """Diagnostics that the engine will promote once the cycle is complete."""
-    contests: list[tuple[Place, Contested, Rejection]] = field(default_factory=list)
-    """Losers, and the diagnostic that names each."""
-    conflicts: list[tuple[Place, Conflict]] = field(default_factory=list)
-    fresh: set[str] = field(default_factory=set)
-    """Families in which something is new."""
-    notes_beside: dict[Address, bytes] = field(default_factory=dict)
-    """What is kept beside its events: answers that other runs may reuse."""
-    reused: dict[str, int] = field(default_factory=dict)
-    """How many answers of each suggestor were known before."""
-    took: dict[str, tuple[float, int]] = field(default_factory=dict)
-    """Seconds and attempts by suggestor, for what stands beside the log."""
+    # Written by hand: one is made for every cycle, and a dataclass asks each default factory in turn.
+    __slots__ = (
+        "conflicts", "contests", "costs", "early", "ended", "facts", "fresh", "notes", "notes_beside", "number", "open",
+        "parked", "pending", "places", "rejections", "reused", "seen", "tokens", "took",
+    )  # fmt: skip
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.pending: dict[int, Suggestor] = {}
+        """Woken and not started, by place."""
+        self.open = 0
+        """How many suggestors are woken or running in it; 0 once it can be committed."""
+        self.ended: dict[int, Sequence[Answer]] = {}
+        """What each suggestor answered, by place."""
+        self.tokens = 0
+        self.costs: list[float] = []
+        self.seen: dict[str, Seen] = {}
+        """Who ran, and what they were shown."""
+        self.early: set[str] = set()
+        """Families promoted before the cycle was complete."""
+        self.facts: list[Fact[Any]] = []
+        self.places: list[Place] = []
+        """The place of each of the facts."""
+        self.rejections: list[tuple[Place, Rejection]] = []
+        self.parked: list[tuple[Place, Parked]] = []
+        self.notes: list[tuple[Place, Payload, tuple[Ref, ...]]] = []
+        """Diagnostics that the engine will promote once the cycle is complete."""
+        self.contests: list[tuple[Place, Contested, Rejection]] = []
+        """Losers, and the diagnostic that names each."""
+        self.conflicts: list[tuple[Place, Conflict]] = []
+        self.fresh: set[str] = set()
+        """Families in which something is new."""
+        self.notes_beside: dict[Address, bytes] = {}
+        """What is kept beside its events: answers that other runs may reuse."""
+        self.reused: dict[str, int] = {}
+        """How many answers of each suggestor were known before."""
+        self.took: dict[str, tuple[float, int]] = {}
+        """Seconds and attempts by suggestor, for what stands beside the log."""
 
     @property
     def cost(self) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from asyncio import CancelledError  # nothing is awaited in a plain function: who raises one there made it himself
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from inspect import isasyncgen, isawaitable
@@ -30,7 +30,9 @@ def call_inline(invocation: Invocation) -> Outcome:
         return failed(invocation, error)
 
 
-def call_facts_inline(suggestor: Suggestor, cycle: int, triggers: Sequence[Fact[Any]], view: View) -> Outcome:
+def call_facts_inline(
+    suggestor: Suggestor, cycle: int, triggers: Sequence[Fact[Any]], look: Callable[[], View]
+) -> Outcome:
     """Calls a sync per-fact suggestor that takes nothing but its fact, for each of many facts, as fast as it goes."""
     call = suggestor.call
     whole = Outcome([])
@@ -43,9 +45,9 @@ def call_facts_inline(suggestor: Suggestor, cycle: int, triggers: Sequence[Fact[
             if isinstance(result, Payload) and (draft := collect_each(suggestor, cycle, trigger, result)) is not None:
                 answers.append(draft)
                 continue
-            one = collect(Invocation(suggestor, cycle, index, view, trigger), result)
+            one = collect(Invocation(suggestor, cycle, index, look(), trigger), result)
         except (Exception, CancelledError) as error:  # noqa: BLE001  a user's function: its failure is a fact
-            one = failed(Invocation(suggestor, cycle, index, view, trigger), error)
+            one = failed(Invocation(suggestor, cycle, index, look(), trigger), error)
         answers.extend(one.answers)
         whole.tokens += one.tokens
         whole.costs += one.costs

@@ -74,13 +74,15 @@ class Promoter:
                     cycle.notes.append((at, answer.failure, answer.because))
                 else:
                     self._reject(cycle, at, self.suggestors[place].name, answer)
-        for at, draft in _surest_first(weighed):
-            promote(cycle, at, draft)
+        if weighed:
+            for at, draft in _surest_first(weighed):
+                promote(cycle, at, draft)
         if early or weighed:
             cycle.facts = [fact for _, fact in sorted(zip(cycle.places, cycle.facts, strict=True), key=_place)]
             cycle.rejections.sort(key=_place)
             cycle.parked.sort(key=_place)
-        self.promote_notes(cycle)
+        if cycle.contests or cycle.notes:
+            self.promote_notes(cycle)
 
     def promote_notes(self, cycle: Cycle) -> None:
         """Promotes the diagnostics of a complete cycle, behind everything else in it.

@@ -95,7 +95,10 @@ class Run:
 
     def view(self, suggestor: Suggestor, cycle: int, trigger: Fact[Any] | None = None) -> View:
         """Returns what a suggestor sees in a cycle."""
-        seen = self.seen.get(suggestor.name)
+        return self.view_since(self.seen.get(suggestor.name), suggestor, cycle, trigger)
+
+    def view_since(self, seen: Seen | None, suggestor: Suggestor, cycle: int, trigger: Fact[Any] | None = None) -> View:
+        """Returns what it sees where it was last shown so much."""
         return View(
             self.context._shelves, cycle, suggestor.name, suggestor.read_names, seen.sizes if seen else _NEVER,
             self.moment, trigger.ref if trigger is not None else None,
@@ -124,9 +127,10 @@ class Run:
         shelves = self.context._shelves
         names: Iterable[str] = tuple(shelves) if suggestor.read_names is None else suggestor.read_names
         sizes = {}
+        last = cycle - 1
         for name in names:
             shelf = shelves.get(name)
-            if shelf is not None and (size := shelf.size_at(cycle - 1)):
+            if shelf is not None and (size := shelf.size_at(last)):
                 sizes[name] = size
         return Seen(suggestor.options.version, sizes)
 

@@ -8,6 +8,7 @@ can no longer be affected by those who are still running. What is committed, and
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -112,9 +113,13 @@ class _Loop:
             if head.pending:
                 if (stop := self._find_spent()) is not None:
                     return stop
-                started = [(suggestor, run.head) for _, suggestor in sorted(head.pending.items())]
+                woken = [head.pending[place] for place in sorted(head.pending)]
                 head.pending.clear()
-                await self._start(started)
+                if run.plan.graph.all_sync:
+                    for suggestor in woken:
+                        self._call_here(suggestor, run.head)
+                else:
+                    await self._start([(suggestor, run.head) for suggestor in woken])
             elif not head.open:
                 if (stop := self._close(head)) is not None:
                     return stop
@@ -186,11 +191,15 @@ class _Loop:
         teller = self.run.teller
         plain = suggestor.trigger is not None and len(suggestor.slots) == 1 and suggestor.accepts is None
         if plain and teller is None and not suggestor.recorded:
-            view = self.run.view(suggestor, cycle)
             triggers = self._triggers(suggestor, cycle)
             if triggers:
+                seen = self.run.seen.get(suggestor.name)
                 self._see(suggestor, cycle)
-            outcomes = [call_facts_inline(suggestor, cycle, triggers, view)] if triggers else []
+                outcomes = [
+                    call_facts_inline(suggestor, cycle, triggers, partial(self.run.view_since, seen, suggestor, cycle))
+                ]
+            else:
+                outcomes = []
         else:
             outcomes = []
             invocations = self._invocations(suggestor, cycle)
@@ -250,7 +259,10 @@ class _Loop:
             return ()
         seen = self.run.seen.get(suggestor.name)
         start = seen.sizes.get(family, 0) if seen is not None else 0
-        return All(shelf, start, shelf.size_at(cycle - 1)).facts()
+        end = shelf.size_at(cycle - 1)
+        if not shelf.revised:
+            return shelf.slice(start, end)
+        return All(shelf, start, end).facts()
 
     def _see(self, suggestor: Suggestor, cycle: int) -> None:
         seen = self.run.watermark(suggestor, cycle)

@@ -19,6 +19,8 @@ MAX_DIGITS = 4300
 """Digits of an integer that can be read back: Python's own limit."""
 
 _DIGITS = b"0123456789"
+_SMALL = 1_000
+"""Bytes under which no limit can be met but a class's own, which is looked at then."""
 
 
 def encode(payload: Payload, family: Family) -> bytes:
@@ -27,6 +29,21 @@ def encode(payload: Payload, family: Family) -> bytes:
     Raises:
         InvalidPayload: it cannot be written as JSON, holds NaN or infinity, is nested too deeply or is too large.
     """
+    plain = family.plain
+    if plain is not None and [*map(type, payload.__dict__.values())] == plain:  # pydantic need not look for other types
+        try:
+            raw = family.to_json(payload)
+        except (PydanticSerializationError, ValueError):
+            return _encode(payload, family)  # it says what is wrong
+        if len(raw) <= _SMALL <= family.max_bytes and b"NaN" not in raw and b"Infinity" not in raw:
+            given = payload.__pydantic_fields_set__
+            if given is not family.all_given and len(given) == family.fields:
+                object.__setattr__(payload, "__pydantic_fields_set__", family.all_given)  # see below
+            return raw
+    return _encode(payload, family)
+
+
+def _encode(payload: Payload, family: Family) -> bytes:
     try:
         if family.mutable:
             freeze_model(payload)

@@ -23,6 +23,10 @@ _FAMILY = re.compile(r"[a-z0-9][a-z0-9_.-]{0,99}")
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
+def _unset(payload: Payload) -> bytes:
+    raise AssertionError(f"{payload!r} is not plain")
+
+
 @dataclass(slots=True, eq=False)
 class Family:
     """The address and the rules of one payload class; made when the class is defined."""
@@ -45,6 +49,10 @@ class Family:
     """Some field can hold a list, dict or set: payloads are frozen before they become facts."""
     unordered: bool
     """Some field has no order of its own (dict, set, Any): its JSON is sorted before it is hashed."""
+    plain: list[type[Any]] | None = None
+    """The types of its fields, in order, where each is int, str, float or bool and has no serializer of its own."""
+    to_json: Callable[[Payload], bytes] = _unset
+    """Writes a payload of exactly these types. To have pydantic look for others takes several times as long."""
     upcasters: dict[int, Upcaster] = field(default_factory=dict)
 
     def read(self, version: int, raw: bytes) -> Payload:

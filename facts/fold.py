@@ -49,6 +49,16 @@ def advance(trail: Trail, event: Event, run: RunId, seen: Mapping[str, Seen]) ->
     """Brings a trail from before an event to after it; `seen` is what those who ran in a cycle were shown."""
     trail.seq += 1
     match event:
+        case CycleCommitted():
+            trail.cycle = event.cycle
+            trail.cycles += bool(event.ran)
+            trail.facts += len(event.facts)
+            trail.tokens += event.tokens
+            trail.cost += event.cost
+            trail.seen.update(seen)
+            for rejection in event.rejections:
+                if rejection.reason == "contested":
+                    trail.losers.setdefault(rejection.ref, []).append(rejection)
         case RunStarted():
             trail.run, trail.seq = run, 1
             trail.cycles = trail.facts = trail.tokens = 0
@@ -67,16 +77,6 @@ def advance(trail: Trail, event: Event, run: RunId, seen: Mapping[str, Seen]) ->
             trail.gates.update((parked.gate, parked) for parked in event.gates)
             for loser in event.losers:
                 trail.losers.setdefault(loser.ref, []).append(loser)
-        case CycleCommitted():
-            trail.cycle = event.cycle
-            trail.cycles += bool(event.ran)
-            trail.facts += len(event.facts)
-            trail.tokens += event.tokens
-            trail.cost += event.cost
-            trail.seen.update(seen)
-            for rejection in event.rejections:
-                if rejection.reason == "contested":
-                    trail.losers.setdefault(rejection.ref, []).append(rejection)
         case GateOpened():
             trail.gates[event.parked.gate] = event.parked
         case GateDecided():

@@ -19,7 +19,7 @@ from .family import (
     name_of_class,
     register,
 )
-from .schema import inspect_schema
+from .schema import inspect_schema, plain_types
 
 
 class _Said(NamedTuple):
@@ -93,6 +93,7 @@ class Payload(BaseModel):
             mutable,
             unordered,
         )
+        cls.__family__.plain, cls.__family__.to_json = plain_types(cls), cls.__pydantic_serializer__.to_json
         register(cls.__family__)
 
     if not TYPE_CHECKING:  # else an override with a narrower `other` would be called a fault by type checkers

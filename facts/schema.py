@@ -45,6 +45,28 @@ def inspect_schema(cls: type[Payload]) -> tuple[bool, bool]:
     return mutable, unordered
 
 
+_SCALARS: dict[str, type[Any]] = {"int": int, "str": str, "float": float, "bool": bool}
+
+
+def plain_types(cls: type[Payload]) -> list[type[Any]] | None:
+    """Returns the types of a class's fields, if values of exactly these types are all that its JSON depends on."""
+    schema: Any = cls.__pydantic_core_schema__
+    if not isinstance(schema, dict) or schema.get("type") != "model" or "serialization" in schema:
+        return None
+    fields = schema["schema"]
+    if fields.get("type") != "model-fields" or fields.get("computed_fields") or "serialization" in fields:
+        return None
+    found = []
+    for field in fields["fields"].values():
+        node = field["schema"]
+        if node.get("type") == "default" and "serialization" not in node:
+            node = node["schema"]
+        if node.get("type") not in _SCALARS or "serialization" in node or "serialization" in field:
+            return None
+        found.append(_SCALARS[node["type"]])
+    return found
+
+
 def _children(node: dict[str, Any]) -> list[Any]:
     found: list[Any] = []
     for name in ("schema", "items_schema", "keys_schema", "values_schema"):

@@ -162,12 +162,17 @@ class View:
         reads, shelves, last = self._reads, self._shelves, self.cycle - 1
         for reason in because:
             if isinstance(reason, Fact):
-                refs.append(reason.ref)
-                family = reason.payload.__family__.name
-                if reason.cycle <= last and (reads is None or family in reads):
-                    shelf = shelves.get(family)
-                    if shelf is not None and shelf.get(reason.id, shelf.size) is reason:
-                        continue  # nearly always: it was handed out by this very view
+                ref = reason._ref
+                refs.append(reason.ref if ref is None else ref)
+                if reason.cycle <= last:
+                    family = reason.payload.__family__.name
+                    if reads is None or family in reads:
+                        shelf = shelves.get(family)
+                        if shelf is not None:
+                            store = shelf._store
+                            position = store.index.get(reason.id)
+                            if position is not None and position < shelf.size and store.facts[position] is reason:
+                                continue  # nearly always: it was handed out by this very view
             else:
                 refs.append(str(reason))
             problem = problem or self._problem_with(refs[-1])

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from quiesce.facts import Context, FactError, InvalidPayload, Opaque, Payload, PayloadDefinitionError, UnknownFamily
-from quiesce.facts.canonical import MAX_DIGITS, _has_long_number, decode, digest_of, encode
+from quiesce.facts.canonical import MAX_DIGITS, _encode, _has_long_number, decode, digest_of, encode
 from quiesce.facts.family import MAX_PAYLOAD_BYTES, family_of, find_family
 from support.payloads import Anything, Box, Colour, Count, Level, Note, Point, Rich, Tags
 
@@ -515,3 +515,39 @@ def test_a_row_of_digits_that_is_too_long_is_found_wherever_it_stands(rows: list
     raw = b"".join(b"x" * between + b"7" * digits for between, digits in rows)
 
     assert any(len(row) > MAX_DIGITS for row in re.findall(rb"[0-9]+", raw)) == _has_long_number(raw)
+
+
+class PlainFields(Payload, key="signals", family="payload-plain-fields"):
+    number: int
+    text: str = "a"
+    share: float = 0.5
+    said: bool = False
+
+
+@given(
+    number=st.integers() | st.booleans() | st.floats() | st.text(),
+    text=st.text(max_size=2_000) | st.sampled_from(["NaN", "\ud800", "Infinity"]) | st.integers() | st.none(),
+    share=st.floats() | st.integers() | st.sampled_from([10**400, -0.0]),
+    given_=st.sets(st.sampled_from(["number", "text", "share", "said"])),
+)
+def test_the_short_way_to_write_plain_fields_writes_what_the_strict_way_does(
+    number: Any, text: Any, share: Any, given_: set[str]
+) -> None:
+    """Bytes and refusals are the same, whatever somebody put into a payload behind pydantic's back."""
+    payloads = [
+        PlainFields.model_construct(given_, number=number, text=text, share=share, said=False) for _ in range(2)
+    ]
+    family = family_of(PlainFields)
+    told = []
+    for write, payload in zip((encode, _encode), payloads, strict=True):
+        try:
+            told.append(str(write(payload, family)))
+        except InvalidPayload as error:
+            told.append(str(error))
+
+    assert told[0] == told[1]
+
+
+def test_only_plain_fields_go_the_short_way() -> None:
+    assert [int, str, float, bool] == family_of(PlainFields).plain
+    assert family_of(Anything).plain is None
