@@ -19,6 +19,7 @@ from .candidates import ProviderCandidates
 from .drift.monitor import DriftMonitor
 from .drift.payloads import KnownWindow
 from .drift.thresholds import DriftThresholds
+from .feedback.calibration import judge_calibrations
 from .feedback.judge import FeedbackJudge
 from .routing.forgetting import Forgetting, Way
 from .routing.learning import OutcomeLearning
@@ -146,7 +147,7 @@ def providers(
         suggestors=(ProviderSelection(policy), ProviderCandidates(), routes, learns, *drift, judges),
         projections=(
             *learns.projections, *routes.projections, *(one.projection for one in drift), known_quarantines,
-            failure_patterns, verdict_tallies,
+            judge_calibrations, failure_patterns, verdict_tallies,
         ),
         posteriors=learns.projection, quarantines=known_quarantines,
         windows=None if watches is None else watches.projection,

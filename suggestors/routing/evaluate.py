@@ -247,7 +247,7 @@ def _evaluate(
 
 
 def _bounded(found: NDArray[Any], ends: tuple[float, float]) -> Estimate:
-    """Returns an estimate whose interval lies where rewards can."""
-    value, low, high = (float(one) for one in found)
+    """Returns an estimate that lies where rewards can, as the truth does: weights may carry it beyond."""
     least, most = ends
-    return Estimate(value, min(max(low, least), most), max(min(high, most), least))
+    value, low, high = (min(max(float(one), least), most) for one in found)
+    return Estimate(value, low, high)

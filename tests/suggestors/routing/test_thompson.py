@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import math
 import pickle
+import random
+import re
 from collections.abc import Callable, Sequence
 from itertools import permutations
 from threading import Thread
@@ -18,8 +20,10 @@ from hypothesis import strategies as st
 from quiesce.engine import InvalidOption
 from quiesce.suggestors.routing.beta import Beta
 from quiesce.suggestors.routing.draws import draw_log_odds
+from quiesce.suggestors.routing.linucb import LinUCB
 from quiesce.suggestors.routing.panel import Selection
 from quiesce.suggestors.routing.propensity import propensities
+from quiesce.suggestors.routing.reputation import Reputation
 from quiesce.suggestors.routing.thompson import ThompsonState
 
 NAMES = ["ada", "bob", "cyd", "dan", "eve"]
@@ -517,3 +521,44 @@ def test_it_finds_the_better_provider_and_stays_open() -> None:
 
     assert np.mean(shares) > 0.92
     assert min(shares) > 0.6
+
+
+@pytest.mark.parametrize("wrong", [random.Random(1), np.random.RandomState(1), np.random, None, 1], ids=str)
+def test_what_is_no_numpy_generator_is_refused_with_what_to_write(wrong: Any) -> None:
+    bandit = LinUCB(2, warmup=0)
+    calls: list[Callable[[], object]] = [
+        lambda: ThompsonState().select(["ada"], wrong),
+        lambda: ThompsonState().select_with_priors(["ada"], {}, wrong),
+        lambda: ThompsonState().select_many(3, ["ada"], wrong),
+        lambda: bandit.select(["ada"], [1.0, 0.0], wrong),
+        lambda: Beta(1, 2).sample(wrong),
+    ]
+    for call in calls:
+        with pytest.raises(InvalidOption, match=r"a numpy Generator\. Write: numpy\.random\.default_rng\(") as caught:
+            call()
+        assert "rng" == caught.value.option
+
+
+@pytest.mark.parametrize(
+    "update",
+    [
+        lambda **said: ThompsonState().update("ada", **said),
+        lambda **said: Reputation().update("ada", **said),
+        lambda **said: LinUCB(2).update("ada", None, **said),
+    ],
+    ids=["state", "reputation", "linear"],
+)
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({}, "success=None is not an outcome, and neither is reward=None: one of the two says how it went"),
+        ({"success": True, "reward": 1.0}, "reward=1.0 is not to be given beside success=True: one of the two"),
+        ({"success": "yes"}, "success='yes' is not True, False or a number from 0 to 1"),
+        ({"reward": "much"}, "reward='much' is not a number from 0 to 1"),
+    ],
+)
+def test_a_refused_outcome_is_told_by_what_was_written(
+    update: Callable[..., object], said: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(InvalidOption, match=re.escape(told)):
+        update(**said)
