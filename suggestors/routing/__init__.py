@@ -30,7 +30,7 @@ from .payloads import (
     Unroutable,
 )
 from .posterior import fold as fold_posterior
-from .posterior import posteriors
+from .posterior import posteriors, reset_of
 from .probing import probe_tallies
 from .propensity import propensities, win_probability
 from .reputation import Reputation, ReputationStats
@@ -96,6 +96,7 @@ __all__ = [
     "posteriors",
     "probe_tallies",
     "propensities",
+    "reset_of",
     "spending",
     "spending_id",
     "stationary",
