@@ -165,6 +165,7 @@ def suggestor(
     *,
     reads: Iterable[type[Payload]] | _Any | None = None,
     writes: Iterable[type[Payload]] | None = None,
+    wakes: Iterable[type[Payload]] | None = None,
     name: str | None = None,
     accepts: Callable[[View], bool] | None = None,
     timeout: float | None = None,
@@ -191,12 +192,13 @@ def suggestor(
 
     In the first form the class of `Fact[…]` wakes it, `All[…]` is background; a single payload that it returns takes
     the id of its trigger (unless it is of the trigger's own family and cannot be joined), several are named by their
-    content. The other options are those of `Options`.
+    content. In the second form `wakes` names those of its reads whose new facts wake it, where not all do. The other
+    options are those of `Options`.
     """
     options = Options(timeout, deadline, retries, backoff, limit, rate, thread, serial, version, pure, memo)
 
     def make(target: Callable[..., Any]) -> Suggestor:
-        return _from_function(target, reads, writes, name, accepts, options)
+        return _from_function(target, reads, writes, wakes, name, accepts, options)
 
     # With options it is a decorator first; `Suggestor.__call__` says so to type checkers. Overloads of this function
     # would say it better, but mypy gives the list in reads=[…] no context then and refuses it.
@@ -212,7 +214,7 @@ def as_suggestor(target: Any, pack: str | None = None, place: int = -1) -> Sugge
     elif callable(getattr(target, "suggest", None)):
         made = _from_object(target)
     elif inspect.isroutine(target):
-        made = _from_function(target, None, None, None, None, Options())
+        made = _from_function(target, None, None, None, None, None, Options())
     else:
         raise RegistrationError(
             str(getattr(target, "name", None) or f"{target!r:.60}"),
@@ -247,6 +249,7 @@ def _from_function(
     function: Callable[..., Any],
     reads: Iterable[type[Payload]] | _Any | None,
     writes: Iterable[type[Payload]] | None,
+    wakes: Iterable[type[Payload]] | None,
     name: str | None,
     accepts: Callable[[View], bool] | None,
     options: Options,
@@ -255,7 +258,7 @@ def _from_function(
         raise RegistrationError(function.name, "it is a suggestor already. Decorate it once")
     name = name if name is not None else getattr(function, "__name__", type(function).__name__)
     signature = read_signature(function, name, names_around(function), returns=writes is None)
-    return _make(name, function, signature, reads, writes, accepts, options, _origin(function))
+    return _make(name, function, signature, reads, writes, wakes, accepts, options, _origin(function))
 
 
 def _from_object(target: Any) -> Suggestor:
@@ -271,7 +274,10 @@ def _from_object(target: Any) -> Suggestor:
         raise RegistrationError(name, f"its options are a {type(options).__name__}. Write: options = Options(…)")
     signature = Signature((("view", "view", None),), None)
     accepts = getattr(target, "accepts", None)
-    return _make(name, target.suggest, signature, target.reads, target.writes, accepts, options, _origin(type(target)))
+    wakes = getattr(target, "wakes", None)
+    return _make(
+        name, target.suggest, signature, target.reads, target.writes, wakes, accepts, options, _origin(type(target))
+    )  # fmt: skip
 
 
 def _make(
@@ -280,6 +286,7 @@ def _make(
     signature: Signature,
     reads: Iterable[type[Payload]] | _Any | None,
     writes: Iterable[type[Payload]] | None,
+    wakes: Iterable[type[Payload]] | None,
     accepts: Callable[[View], bool] | None,
     options: Options,
     origin: str,
@@ -322,13 +329,37 @@ def _make(
     found_writes = _classes(name, "writes", writes)
     trigger = signature.trigger
     read_names = None if isinstance(found_reads, _Any) else {family_of(cls).name: cls.__name__ for cls in found_reads}
-    wakes = (family_of(trigger).name,) if trigger is not None else None if read_names is None else tuple(read_names)
+    woken_by = _wakes(name, wakes, trigger, read_names)
     families = {cls: family_of(cls) for cls in found_writes}
     return Suggestor(
         name, call, found_reads, found_writes, signature.slots, trigger, accepts, options, origin,
         awaits=_awaits(name, call, options), families=families, keeps_id=_keeps_id(trigger, families),
-        read_names=read_names, wakes=wakes,
+        read_names=read_names, wakes=woken_by,
     )  # fmt: skip
+
+
+def _wakes(
+    name: str,
+    wakes: Iterable[type[Payload]] | None,
+    trigger: type[Payload] | None,
+    read_names: Mapping[str, str] | None,
+) -> tuple[str, ...] | None:
+    """Returns the families whose new facts wake it: those that are named, its trigger, or all that it reads."""
+    if wakes is None:
+        if trigger is not None:
+            return (family_of(trigger).name,)
+        return None if read_names is None else tuple(read_names)
+    if trigger is not None:
+        raise RegistrationError(name, f"it is called for each {trigger.__name__}, which wakes it. Remove wakes=[…]")
+    found = _classes(name, "wakes", wakes)
+    if not found:
+        raise RegistrationError(name, "with wakes=[] it would never run. Name those of its reads that wake it")
+    for cls in found:
+        if read_names is not None and family_of(cls).name not in read_names:
+            raise RegistrationError(
+                name, f"wakes holds {cls.__name__}, which it does not read. Add it: reads=[…, {cls.__name__}]"
+            )
+    return tuple(dict.fromkeys(family_of(cls).name for cls in found))
 
 
 def _awaits(name: str, call: Callable[..., Any], options: Options) -> bool:
@@ -354,7 +385,7 @@ def _keeps_id(trigger: type[Payload] | None, families: Mapping[type[Payload], Fa
     return frozenset(cls for cls, family in families.items() if family.name != own or family.joins)
 
 
-def _classes(name: str, what: Literal["reads", "writes"], classes: Any) -> tuple[type[Payload], ...]:
+def _classes(name: str, what: Literal["reads", "writes", "wakes"], classes: Any) -> tuple[type[Payload], ...]:
     if isinstance(classes, type) or not isinstance(classes, Iterable):
         shown = classes.__name__ if isinstance(classes, type) else repr(classes)
         raise RegistrationError(name, f"{what}={shown} is not a list. Write: {what}=[{shown}]")

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from ..engine import Proposal, Suggestor, propose, suggestor
 from ..facts import Fact, View
-from ..facts.family import family_of
 from .routing.payloads import RouteRequest, Unroutable
 from .selection.eligible import eligible
 from .selection.payloads import Backend, ProviderAssignment, ProviderRequest
@@ -36,10 +34,10 @@ def ProviderCandidates() -> Suggestor:  # noqa: N802  it stands where a class wo
     """
     made: Suggestor = suggestor(
         reads=[ProviderAssignment, ProviderRequest, Backend, RouteRequest], writes=[RouteRequest, Unroutable],
-        name="ProviderCandidates", version="1",
+        # Requests come before their assignments, and routes that are asked for are none of its business.
+        wakes=[ProviderAssignment, Backend], name="ProviderCandidates", version="1",
     )(name_candidates)  # fmt: skip
-    # Requests come before their assignments, and routes that are asked for are none of its business.
-    return replace(made, wakes=(family_of(ProviderAssignment).name, family_of(Backend).name))
+    return made
 
 
 def name_candidates(view: View) -> Iterator[Proposal[RouteRequest | Unroutable]]:

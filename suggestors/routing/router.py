@@ -73,8 +73,10 @@ class ThompsonRouter:
 
     reads = (
         RouteRequest, Backend, Quarantine, KnownQuarantine, Posterior, LinearEvidence, Spending, ProbeTally, LedgerMark,
-        Unroutable,
+        Unroutable, RouteDecision,
     )  # fmt: skip
+    wakes = reads[:-1]
+    """Not its own decisions: it looks only whether one is there, which may have been made by hand."""
     writes = (RouteDecision, Unroutable, ProbeTurn, ProbeTally)
     options = Options(version="1")  # not its settings: a changed version would be shown all requests once more
 
@@ -148,7 +150,8 @@ class ThompsonRouter:
     def _waiting(self, view: View) -> Iterator[tuple[Fact[RouteRequest], bool]]:
         """Yields the requests that are undecided: the new ones, and with True those that nobody could answer before."""
         new = view.new(RouteRequest)
-        yield from ((request, False) for request in readable(new, RouteRequest))
+        undecided = (one for one in readable(new, RouteRequest) if view.get(RouteDecision, one.id) is None)
+        yield from ((request, False) for request in undecided)
         seen = {request.id for request in new}
         # Whoever waits costs something each time it is looked at, so that is done where something may have changed.
         anyone = self.has_budget or any(len(view.new(cls)) for cls in LETS_IN) or _has_lapsed(view)

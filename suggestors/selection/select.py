@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from operator import is_
 from typing import Any
 
@@ -63,11 +63,12 @@ def ProviderSelection(policy: Policy | None = None) -> Suggestor:  # noqa: N802 
             ProviderRequestError,
         ],
         writes=[ProviderAssignment, ProviderRequestError],
+        # Backends and quarantines change no answer that stands, and its own answers are none of its business.
+        wakes=[ProviderRequest, Malformed],
         name="ProviderSelection",
         version="1" if policy is None else f"1 {policy.fingerprint()}",
     )(selection.suggest)
-    # Backends and quarantines change no answer that stands, and its own answers are none of its business.
-    return replace(made, wakes=(REQUESTS, family_of(Malformed).name))
+    return made
 
 
 @dataclass(slots=True)

@@ -378,6 +378,55 @@ def test_no_writes_are_refused() -> None:
     assert expected == problem_of(lambda: plan)
 
 
+def test_a_suggestor_may_read_what_does_not_wake_it() -> None:
+    """In both forms that take a view: it runs for tickets alone, and sees the rules."""
+    seen: list[tuple[str, int, int]] = []
+
+    def look(name: str, view: View) -> None:
+        seen.append((name, len(view.new(Ticket)), len(view.all(Rule))))
+
+    @suggestor(reads=[Ticket, Rule], writes=[], wakes=[Ticket])
+    def function(view: View) -> None:
+        look("function", view)
+
+    class Thing:
+        name, reads, writes, wakes = "thing", (Ticket, Rule), (), (Ticket,)
+
+        def suggest(self, view: View) -> None:
+            look("thing", view)
+
+    engine, context = Engine([function, Thing()]), Context()
+    context.add(Rule(word="a"), id="r")
+    first = engine.run_sync(context)
+    first.context.add(Ticket(text="a"), id="t")
+    second = engine.run_sync(first.context)
+    second.context.add(Rule(word="b"), id="s")
+    engine.run_sync(second.context)
+
+    assert [("function", 1, 1), ("thing", 1, 1)] == seen
+
+
+@pytest.mark.parametrize(
+    ("wakes", "told"),
+    [
+        ([], "with wakes=[] it would never run. Name those of its reads that wake it"),
+        ([Plan], "wakes holds Plan, which it does not read. Add it: reads=[…, Plan]"),
+        (Ticket, "wakes=Ticket is not a list. Write: wakes=[Ticket]"),
+    ],
+)
+def test_what_cannot_wake_is_refused(wakes: Any, told: str) -> None:
+    make = partial(suggestor, reads=[Ticket], writes=[Plan], wakes=wakes)
+
+    assert f"suggestor 'batch': {told}" == problem_of(lambda: make()(batch))
+
+
+def test_the_first_form_is_woken_by_its_fact_alone() -> None:
+    def plan(ticket: Fact[Ticket]) -> Plan: ...
+
+    expected = "suggestor 'plan': it is called for each Ticket, which wakes it. Remove wakes=[…]"
+    assert expected == problem_of(lambda: suggestor(wakes=[Ticket])(plan))
+
+
 @pytest.mark.parametrize("what", ["reads", "writes"])
 def test_one_class_where_a_list_belongs_is_told(what: str) -> None:
     given: dict[str, Any] = {"reads": [Ticket], "writes": [Plan], what: Rule}
