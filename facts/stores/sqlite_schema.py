@@ -56,7 +56,11 @@ def prepare(db: sqlite3.Connection, where: str, patience: float) -> None:
         StoreError: it is somebody else's, newer, or damaged. Nothing was changed.
         sqlite3.Error: it cannot be read or written.
     """
-    version = _version(db, where)
+    db.execute("BEGIN")  # all that is asked is of one moment: somebody else may be laying it out just now
+    try:
+        version = _version(db, where)
+    finally:
+        db.execute("ROLLBACK")
     _write_ahead(db, patience)
     if version < VERSION:
         _migrate(db, where)

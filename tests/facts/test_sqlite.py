@@ -12,9 +12,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -25,6 +26,7 @@ from quiesce.facts.stores import Address, Batch, Put, Stale, sqlite_schema
 from quiesce.facts.stores import sqlite as module
 from quiesce.facts.stores.base import NewerFormat
 from quiesce.facts.stores.sqlite_errors import Damaged, Locked
+from quiesce.facts.stores.sqlite_schema import APPLICATION_ID, prepare
 from support.faults import start_child
 from support.store_work import (
     LEASE,
@@ -711,3 +713,25 @@ def test_pages_that_make_no_sense_are_told_with_the_name_of_the_file(path: Path)
         assert str(path) == reading.value.where
         assert f"{path}: nothing of this batch was kept: database disk image is malformed" in str(writing.value)
         assert [] != list(store.check())
+
+
+def test_who_opens_what_another_is_laying_out_finds_it_empty_or_ready(path: Path) -> None:
+    """All that it asks about the layout is answered as of one moment."""
+    path.touch()
+    other = sqlite3.connect(path, timeout=0, isolation_level=None)
+
+    class Interrupted(sqlite3.Connection):
+        def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+            if sql == "PRAGMA user_version" and not self.in_midst:
+                self.in_midst = True
+                with suppress(sqlite3.OperationalError):  # it has to wait until the questions are over
+                    prepare(other, str(path), 0)
+            return super().execute(sql, *values)
+
+        in_midst = False
+
+    with closing(other), closing(sqlite3.connect(path, isolation_level=None, factory=Interrupted)) as db:
+        prepare(db, str(path), 1)
+
+        assert db.in_midst
+        assert (APPLICATION_ID,) == db.execute("PRAGMA application_id").fetchone()
