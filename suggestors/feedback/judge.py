@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import timedelta
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal
 
 from ...engine import InvalidOption, Proposal, Suggestor, propose, suggestor
@@ -110,7 +111,10 @@ class FeedbackJudge(Suggestor):
             object.__setattr__(self, "judging", placed["call"].__self__.judging)
             return
         if placed:
-            raise InvalidOption(next(iter(placed)), next(iter(placed.values())), "an option of FeedbackJudge")
+            name, value = next(iter(placed.items()))
+            near = get_close_matches(name, FeedbackJudge.__init__.__kwdefaults__ or (), n=1)
+            meant = f"; did you mean {near[0]}=…?" if near else ""
+            raise InvalidOption(name, value, f"an option of FeedbackJudge{meant}")
         manner = Manner(
             threshold, samples, agreement, timeout, retries, backoff, cutting, user_limit, assistant_limit
         )  # fmt: skip
@@ -144,6 +148,11 @@ class FeedbackJudge(Suggestor):
     def call_latency(self) -> Latency:
         """How long single calls of the model took, the failed ones too."""
         return self.judging.calls_took.now
+
+    @property
+    def failures(self) -> Mapping[str, int]:
+        """How many feedbacks got no judgement so far, by the kind of the failure; a copy, by kind."""
+        return self.judging.failures
 
     def close(self) -> None:
         """Closes the connections to the model; it can go on judging, and then makes new ones."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from datetime import timedelta
 from functools import partial
 from hashlib import sha256
+from threading import Lock
 from time import perf_counter
 from typing import Final, Literal
 
@@ -37,6 +39,8 @@ class Judging:
         self.model, self.manner, self.clear, self.secret = model, manner, clear, secret
         self.reasons = reasons
         self.took, self.calls_took = Latencies(), Latencies()
+        self._failed: Counter[str] = Counter()
+        self._counting = Lock()
         self._limits = limit, rate
         self._memo_for = _seconds(memo)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -99,9 +103,17 @@ class Judging:
         message = (
             found.message if self.reasons else found.message.partition(": ")[0]
         )  # what others said comes behind it
+        with self._counting:
+            self._failed[found.kind] += 1
         return JudgeFailure(
             kind=found.kind, message=message, judge=self.judge, attempts=judgement.spent.calls, **credit
         )
+
+    @property
+    def failures(self) -> dict[str, int]:
+        """How many feedbacks got no judgement so far, by the kind of the failure."""
+        with self._counting:
+            return dict(sorted(self._failed.items()))
 
     def close(self) -> None:
         """Closes the connections to the model."""

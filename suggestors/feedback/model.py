@@ -304,14 +304,17 @@ def _keys_of(model: Model) -> tuple[str, ...]:
 
 def _connect(model: Model | str, api_key: str | None) -> tuple[Model, str, bool]:
     """Returns the model, the name by which its verdicts go, and whether it was made here."""
+    if isinstance(model, str) and not model.strip():
+        raise UnusableModel(shown(model), "it is empty")
+    if find_spec("pydantic_ai") is not None:
+        from pydantic_ai.models import Model as AnyModel
+
+        if isinstance(model, AnyModel):
+            return model, f"{model.system}:{model.model_name}", False
+    if not isinstance(model, str):
+        raise UnusableModel(shown(model), f"it is of type {type(model).__name__}")
     if find_spec("pydantic_ai") is None:
         raise MissingExtra(f"FeedbackJudge({shown(model)})", "llm")
-    from pydantic_ai.models import Model as AnyModel
-
-    if isinstance(model, AnyModel):
-        return model, f"{model.system}:{model.model_name}", False
-    if not isinstance(model, str) or not model.strip():
-        raise UnusableModel(shown(model), f"it is a {type(model).__name__}")
     told = shown(re.sub(r"//[^/@]*@", "//…@", model))  # no user, no password
     try:
         made, name = _at_url(model, api_key) if "://" in model else _by_name(model, api_key)

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from ...engine import InvalidOption
 from ...facts import Fact, Payload
 from ..selection.payloads import Share
 
@@ -26,6 +27,13 @@ class Feedback(Payload, key="seeds"):
     request_id: str | None = None
     earlier: tuple[str, ...] = ()
     """The user's earlier messages, oldest first, against which repetition is seen."""
+
+
+def check_feedback(given: Feedback) -> Feedback:
+    """Returns a feedback; refuses what is none."""
+    if not isinstance(given, Feedback):
+        raise InvalidOption("feedback", given, "a Feedback. Write: Feedback(user_message=…, assistant_response=…)")
+    return given
 
 
 class FeedbackVerdict(Payload, key="evaluations"):

@@ -14,7 +14,7 @@ from typing import Literal, TypedDict
 from unicodedata import combining
 
 from ...engine import InvalidOption
-from .payloads import KINDS, Feedback, Kind
+from .payloads import KINDS, Feedback, Kind, check_feedback
 
 PROMPT_VERSION = "1"
 USER_LIMIT, ASSISTANT_LIMIT, EARLIER_LIMIT = 1_000, 500, 200
@@ -87,8 +87,9 @@ def build_judge_messages(
     characters keeps its first and its last part, or with `cutting="prefix"` its first.
 
     Raises:
-        InvalidOption: the nonce is not one, or an option is out of its range.
+        InvalidOption: the feedback or the nonce is not one, or an option is out of its range.
     """
+    check_feedback(feedback)
     if not isinstance(nonce, str) or not re.fullmatch(r"[0-9A-Za-z]{8,64}", nonce):
         raise InvalidOption("nonce", nonce, "a text of 8 to 64 letters and digits (a-z, A-Z, 0-9)")
     if isinstance(variant, bool) or not isinstance(variant, int) or variant < 0:

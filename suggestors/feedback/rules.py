@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from unicodedata import normalize
 
-from .payloads import Feedback, Kind
+from .payloads import Feedback, Kind, check_feedback
 from .words import patterns
 
 SCORES = MappingProxyType[Kind, float]({
@@ -60,7 +60,7 @@ def find_signal(feedback: Feedback) -> Signal | None:
     assert signal("Nothing else, and now the second chapter") is None
     ```
     """
-    text = feedback.user_message
+    text = check_feedback(feedback).user_message
     if len(text) > LONGEST_CLEAR:
         return None
     if not text.strip():

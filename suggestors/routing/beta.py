@@ -8,6 +8,7 @@ from numbers import Real
 from typing import TYPE_CHECKING
 
 from ...engine import InvalidOption
+from .draws import check_rng
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -77,6 +78,7 @@ class Beta:
 
     def sample(self, rng: Generator) -> float:
         """Returns one draw, after raising both parameters to 1e-6."""
+        check_rng(rng)
         return float(rng.beta(bounded(self.alpha), bounded(self.beta)))
 
     def updated(self, reward: bool | float) -> Beta:
@@ -85,13 +87,13 @@ class Beta:
         return Beta(self.alpha + gained, self.beta + (1.0 - gained))
 
 
-def reward_of(reward: bool | float) -> float:
+def reward_of(reward: object, option: str = "reward", allowed: str = "a number from 0 to 1") -> float:
     """Returns a reward as a number; refuses what is not one from 0 to 1."""
     if type(reward).__name__ in ("bool", "bool_"):  # numpy's truth values are meant, too
         return 1.0 if reward else 0.0
     number = as_float(reward)
     if not 0.0 <= number <= 1.0:
-        raise InvalidOption("reward", reward, "a number from 0 to 1")
+        raise InvalidOption(option, reward, allowed)
     return number
 
 

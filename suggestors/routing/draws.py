@@ -9,12 +9,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ...engine import InvalidOption
+
 if TYPE_CHECKING:
     from numpy.random import Generator
     from numpy.typing import NDArray
 
 LEAST, MOST = 0.5, 1e9
 """Where all parameters are in this range, two draws are the same about once in 10⁸ times: floats will do."""
+
+
+def check_rng(rng: object) -> None:
+    """Refuses what is no generator of numpy, as Python's own `random.Random`; loads nothing, since each choice asks."""
+    if not hasattr(rng, "integers"):
+        raise InvalidOption("rng", rng, "a numpy Generator. Write: numpy.random.default_rng(7)")
 
 
 def is_plain(alpha: float, beta: float) -> bool:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from ...engine import InvalidOption
-from .beta import Beta, reward_of
+from .beta import Beta
+from .draws import check_rng
 from .linear_arm import LinearArm, Sums, check_dim, unit_features
-from .shared_state import SharedState, Since, check_name, decay_factor, merged_entries, names_of, outcome_of
+from .shared_state import SharedState, Since, check_name, decay_factor, gained, merged_entries, names_of
 from .stored_linear import LinearCodec, LinearKnown
 from .thompson import ThompsonState
 
@@ -73,6 +74,7 @@ class LinearState(SharedState[LinearKnown]):
         A provider without outcomes counts as a fresh arm. During the warm-up, and without usable features (see
         `unit_features`), it is chosen as `ThompsonState.select` does.
         """
+        check_rng(rng)
         names = names_of(providers)
         x = unit_features(embedding, self.dim)
         with self._lock:
@@ -103,16 +105,16 @@ class LinearState(SharedState[LinearKnown]):
 
         Returns whether the features taught something; if not, the fallback has learned alone.
         """
-        gained = reward_of(outcome_of(success, reward))  # type: ignore[arg-type]  # it is looked at there
+        earned = gained(success, reward)
         x = unit_features(embedding, self.dim)
         with self._lock:
-            self.thompson.update(check_name(provider), reward=gained)
+            self.thompson.update(check_name(provider), reward=earned)
             if x is None:
                 return False
             arm = self._arms.get(provider)
             if arm is None:
                 arm = self._arms[provider] = LinearArm(self.dim)
-            arm.update(x, gained)
+            arm.update(x, earned)
             self.updates += 1
             return True
 

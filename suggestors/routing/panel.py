@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .beta import bounded, mean_of
-from .draws import draw_log_odds, from_log_odds, is_plain
+from .draws import check_rng, draw_log_odds, from_log_odds, is_plain
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -88,6 +88,7 @@ class Panel:
             self.is_plain = all(map(is_plain, self.alphas, self.betas))
 
     def select(self, rng: Generator) -> Selection | None:
+        check_rng(rng)
         if not self.names:
             return None
         if self.is_plain:
@@ -107,6 +108,7 @@ class Panel:
     def select_many(self, n: int, rng: Generator) -> Selections | None:
         import numpy as np
 
+        check_rng(rng)
         if not self.names:
             return None
         winners, samples = np.empty(n, dtype=np.intp), np.empty(n)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from ...engine import InvalidOption
-from .beta import FLOOR, Beta, as_float, parameters, reward_of
-from .shared_state import SharedState, Since, check_name, decay_factor, merged_entries, names_of, outcome_of
+from .beta import FLOOR, Beta, as_float, parameters
+from .shared_state import SharedState, Since, check_name, decay_factor, gained, merged_entries, names_of
 from .state_file import Unreadable
 from .stored_beta import clamped, entries, read_beta
 from .thompson import ThompsonState
@@ -85,10 +85,10 @@ class Reputation(SharedState[Known]):
 
     def update(self, provider: str, success: bool | None = None, *, reward: float | None = None) -> None:
         """Counts one judgement of what a provider said: good, bad, or how good from 0 to 1."""
-        gained = reward_of(outcome_of(success, reward))  # type: ignore[arg-type]  # it is looked at there
+        earned = gained(success, reward)
         with self._lock:
             alpha, beta, observations, counts = self._known.get(check_name(provider), Quality())
-            self._put(provider, Quality(alpha + gained, beta + (1.0 - gained), observations + 1, counts))
+            self._put(provider, Quality(alpha + earned, beta + (1.0 - earned), observations + 1, counts))
 
     def decay(self) -> None:
         """Brings all that is known nearer to the prior, as is to be done once a session.

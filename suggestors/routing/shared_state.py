@@ -19,8 +19,9 @@ from threading import Lock, RLock
 from typing import Any, Generic, Self, TypeVar
 
 from ...engine import InvalidOption
+from ...facts.errors import shown
 from . import state_file
-from .beta import as_float
+from .beta import as_float, reward_of
 from .state_file import Codec, Found
 
 T = TypeVar("T")
@@ -168,11 +169,17 @@ def decay_factor(factor: float, option: str = "decay") -> float:
     return min(max(number, 2.0**-1022), 1.0)
 
 
-def outcome_of(success: object, reward: object) -> object:
-    """Returns the one of the two that was given."""
-    if (success is None) == (reward is None):
-        raise InvalidOption("success", success, "given, or reward=… is in its place: one of the two says how it went")
-    return reward if success is None else success
+def gained(success: object, reward: object) -> float:
+    """Returns how good an outcome was, from 0 to 1, by the one of the two that was given."""
+    if success is None and reward is None:
+        neither = "an outcome, and neither is reward=None: one of the two says how it went"
+        raise InvalidOption("success", success, f"{neither}. Write: success=True, or reward=0.7")
+    if success is None:
+        return reward_of(reward)
+    if reward is not None:
+        both = f"to be given beside success={shown(success)}: one of the two says how it went"
+        raise InvalidOption("reward", reward, both)
+    return reward_of(success, "success", "True, False or a number from 0 to 1")
 
 
 def check_name(provider: object) -> str:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from ...engine import InvalidOption
-from .beta import Beta, parameters, reward_of
+from .beta import Beta, parameters
 from .panel import Panel, Selection, Selections
-from .shared_state import SharedState, Since, check_name, decay_factor, merged_entries, names_of, outcome_of
+from .shared_state import SharedState, Since, check_name, decay_factor, gained, merged_entries, names_of
 from .stored_beta import BetaCodec
 
 if TYPE_CHECKING:
@@ -116,17 +116,17 @@ class ThompsonState(SharedState[Known]):
         Leave out what says nothing about a provider, as a rate limit. A streamed answer is an outcome when it ends.
         """
         if success is True and reward is None:
-            gained = 1.0
+            earned = 1.0
         elif success is False and reward is None:
-            gained = 0.0
+            earned = 0.0
         else:
-            gained = reward_of(outcome_of(success, reward))  # type: ignore[arg-type]  # it is looked at there
+            earned = gained(success, reward)
         with self._lock:
             known = self._known.get(provider)
             if known is None:
                 known = self._known[check_name(provider)] = [self.prior.alpha, self.prior.beta]
-            known[0] += gained
-            known[1] += 1.0 - gained
+            known[0] += earned
+            known[1] += 1.0 - earned
             panel = self._panel
             if panel is not None and (place := panel.places.get(provider)) is not None:
                 panel.put(place, known[0], known[1])

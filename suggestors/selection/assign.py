@@ -53,15 +53,21 @@ def pool_of(
     out: Mapping[str, str] | None,
 ) -> Pool:
     """Returns the pool of backends that somebody gives for a request, once it is clear that they are what they say."""
-    if not isinstance(request, ProviderRequest):
-        raise NotForSelection(request_id, "what is asked for", request, "a ProviderRequest")
+    known = checked(request_id, request, backends)
     if policy is not None and not isinstance(policy, Policy):
         raise NotForSelection(request_id, "the policy", policy, "a Policy or None")
+    return Pool(known, policy, out)
+
+
+def checked(request_id: str, request: ProviderRequest, backends: Iterable[Backend]) -> list[Backend]:
+    """Returns the backends that somebody gives for a request, once it is clear that they and it are what they say."""
+    if not isinstance(request, ProviderRequest):
+        raise NotForSelection(request_id, "what is asked for", request, "a ProviderRequest")
     known = list(backends)
     for one in known:
         if not isinstance(one, Backend):
             raise NotForSelection(request_id, "one of the backends", one, "a Backend (of a fact, its payload)")
-    return Pool(known, policy, out)
+    return known
 
 
 def answer(request: ProviderRequest, pool: Pool) -> ProviderAssignment:

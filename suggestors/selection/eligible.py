@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable
 
+from .assign import checked
 from .envelope import Envelope
 from .payloads import Backend, ProviderRequest
 from .pool import each_once
@@ -21,6 +22,10 @@ def eligible(request: ProviderRequest, backends: Iterable[Backend], out: Contain
 
     Without `backend_requirements` these are the ones that have every capability; one that is asked for several times
     (independently) takes a backend with as many slots. `out` names backends that are left aside.
+
+    Raises:
+        NotForSelection: the request or a backend is none.
     """
+    known = each_once(checked("", request, backends))
     envelope = Envelope(request)
-    return [one for one in each_once(backends) if one.name not in out and envelope.admits(one)]
+    return [one for one in known if one.name not in out and envelope.admits(one)]

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import Literal
 
+from ...engine.options import check_log
 from ...facts import FactLog
 from .distil import category_of
 from .failures import failures_of
 from .learn import failure_patterns, known_failures, total_of, verdict_tallies
 from .outcome import StepFailed, StepNeedsRetry, StepPartial, StepSkipped, StepSucceeded
-from .payloads import FailurePattern, Remedy, StepFailure, Trajectory, VerdictTally
+from .payloads import FailurePattern, Remedy, StepFailure, Trajectory, VerdictTally, check_trajectory
 
 UNSURE = 0.5
 """Steps of a lower confidence contribute by it."""
@@ -75,7 +76,7 @@ def analyse(
     trajectory: Trajectory, patterns: Mapping[str, FailurePattern], tallies: Mapping[str, VerdictTally] | None = None
 ) -> VerdictAnalysis:
     """Returns the analysis of a trajectory against the failures that a ledger knows; pure."""
-    failures = {one.signature: one for one in reversed(failures_of(trajectory))}
+    failures = {one.signature: one for one in reversed(failures_of(check_trajectory(trajectory)))}
     ordered = list(reversed(failures.items()))
     total = total_of(tallies) if tallies else 0
     seen = tuple(_seen(failure, patterns.get(signature), total) for signature, failure in ordered)
@@ -101,6 +102,7 @@ def analyse_in(log: FactLog, trajectory: Trajectory) -> VerdictAnalysis:
     Raises:
         ProjectionError: they are not registered there.
     """
+    check_log(log)
     return analyse(trajectory, known_failures(log.values(failure_patterns)), log.values(verdict_tallies))
 
 

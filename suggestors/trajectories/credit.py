@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import fsum
 
 from ...engine.errors import InvalidOption
-from .payloads import Trajectory, TrajectoryStep
+from .payloads import Trajectory, TrajectoryStep, check_trajectory
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,7 @@ def credit(trajectory: Trajectory, *, correction: float = 0.0, wrong_step: int |
     later. It falls on the model of `wrong_step` alone where that is known, else on all alike. Only steps that name
     their model count, and nobody is credited with the steps of another. An unfinished trajectory credits nobody.
     """
+    check_trajectory(trajectory)
     if isinstance(correction, bool) or not isinstance(correction, (int, float)) or not 0 <= correction <= 1:
         raise InvalidOption("correction", correction, "a number from 0 to 1")
     if wrong_step is not None and not 0 <= wrong_step < len(trajectory.steps):

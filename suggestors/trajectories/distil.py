@@ -11,7 +11,7 @@ from math import fsum
 
 from .embedding import cosine, rounded, unit
 from .errors import UnknownTrajectory
-from .payloads import MOST_COUNTED, Lesson, Pattern, Trajectory
+from .payloads import MOST_COUNTED, Lesson, Pattern, Trajectory, check_trajectory
 
 ALIKE = 0.95
 """The cosine from which two patterns of one kind of verdict are near-duplicates."""
@@ -29,6 +29,7 @@ def pattern_of(trajectory: Trajectory) -> Pattern:
     Raises:
         UnknownTrajectory: it is unfinished, or has no query embedding, so nobody could find it again.
     """
+    check_trajectory(trajectory)
     if trajectory.completed is None or trajectory.query_embedding is None:
         problem = "it is unfinished" if trajectory.completed is None else "it has no query embedding"
         raise UnknownTrajectory(str(trajectory.uuid), f"{problem}, so there is no pattern of it")

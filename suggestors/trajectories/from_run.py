@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from math import fsum
 from typing import Any, assert_never
 
+from ...engine.options import check_log
 from ...engine.stop import (
     AwaitingApproval,
     BudgetExhausted,
@@ -92,7 +93,7 @@ def trajectory_of(log: FactLog, run_id: RunId | str, *, after: int = 0) -> Traje
         LogError: it cannot be read.
     """
     name = RunId(str(run_id))
-    found = _read(log, name, after)
+    found = _read(check_log(log), name, after)
     steps = tuple(_step(place, turn, found.decisions) for place, turn in enumerate(found.turns.values()))
     latency = min(1e15, fsum(found.slowest.values()) * 1_000)
     uuid = uuid_of(found.started, f"{name}/{after}" if after else name)

@@ -14,7 +14,19 @@ from typing import Any
 from uuid import UUID
 
 from ...engine.stop import Converged, stop_to_json
-from ...facts import Compacted, CycleCommitted, Fact, FactLog, Opaque, Payload, Ref, RunId, RunStarted, RunStopped
+from ...facts import (
+    Compacted,
+    CycleCommitted,
+    Fact,
+    FactLog,
+    InvalidPayload,
+    Opaque,
+    Payload,
+    Ref,
+    RunId,
+    RunStarted,
+    RunStopped,
+)
 from ...facts.canonical import digest_of, encode
 from ...facts.fact import make_fact
 from ...facts.family import family_of
@@ -25,6 +37,11 @@ from .payloads import RecordedDetail, RecordedStep, StepFailure, Trajectory, Tra
 RECORDER = "trajectory-recorder"
 """Who says what a recorder writes."""
 _PREFIX = "trajectory-"
+_SMALLER = (
+    "Nothing was written. Leave out why and with what its steps were taken: recorder.complete(…, brief=True), "
+    "record_trajectory(log, trajectory.brief()), TrajectoryRecording(log, finish=Trajectory.brief). If that is not "
+    "enough, tell less in each step, or record the work as several trajectories"
+)
 _WRITES = (TrajectoryBegun, RecordedStep, RecordedDetail, Trajectory, StepFailure)
 
 
@@ -81,8 +98,18 @@ class Journal:
 
 
 def closing_facts(trajectory: Trajectory, failures: Sequence[StepFailure], cycle: int) -> list[Fact[Any]]:
-    """Returns the facts of a trajectory that is complete, and of what failed in it."""
-    whole = fact_of(trajectory, str(trajectory.uuid), cycle)
+    """Returns the facts of a trajectory that is complete, and of what failed in it.
+
+    Raises:
+        InvalidPayload: it is too large; the text says how it becomes smaller.
+    """
+    try:
+        whole = fact_of(trajectory, str(trajectory.uuid), cycle)
+    except InvalidPayload as error:
+        problem, is_large, _ = error.reason.partition(". Keep large content")  # its class is ours: that is no advice
+        if not is_large:
+            raise
+        raise InvalidPayload(error.family, f"{problem}. {_SMALLER}") from error
     return [
         whole,
         *(fact_of(one, f"{trajectory.uuid}/{place}", cycle, [whole.ref]) for place, one in enumerate(failures)),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+from ...engine.options import check_log
 from ...facts import FactLog, GateOpened, Leased, LogError, Redaction, Ref, RunId
 from ...facts.family import family_of
 from ...facts.folding import facts_of
@@ -22,13 +23,17 @@ _WHOLE = family_of(Trajectory).name
 
 
 def read_trajectories(log: FactLog, *, unfinished: bool = False) -> Iterator[Trajectory]:
-    """Yields every trajectory that stands in a log, by run in the order in which they began, compacted ones too.
+    """Returns every trajectory that stands in a log, by run in the order in which they began, compacted ones too.
 
     Those that were redacted are left out. With `unfinished` those come last that are being recorded, or were left.
 
     Raises:
         LogError: a run cannot be read; the text says which.
     """
+    return _read(check_log(log), unfinished)
+
+
+def _read(log: FactLog, unfinished: bool) -> Iterator[Trajectory]:
     mark = f'"{_WHOLE}:'.encode()
     for run in log.runs():
         reading = log.read(run)
@@ -68,6 +73,7 @@ def redact_trajectories(
         Leased: one of the trajectories is being recorded.
         LogError: neither a user nor a UUID is given; or the reason or the name is blank.
     """
+    check_log(log)
     wanted = {str(UUID(str(one))) for one in uuids}
     if user_id is None and not wanted:
         raise LogError("nothing says which trajectories are to go. Write: user_id=…, or uuids=[…]")

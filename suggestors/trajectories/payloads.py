@@ -175,6 +175,20 @@ class Trajectory(Payload, key="evaluations", max_bytes=LARGE):
             "quality": quality_of(self.steps, verdict),
         })  # fmt: skip
 
+    def brief(self) -> Trajectory:
+        """Returns it without what takes most room in its steps: rationales, embeddings, tags and attributes.
+
+        Quality, failures, lessons and what models are credited with stay the same.
+        """
+        steps = tuple(
+            step.model_copy(update={
+                "rationale": "", "embedding": None,
+                "metadata": step.metadata.model_copy(update={"tags": (), "attributes": {}}),
+            })
+            for step in self.steps
+        )  # fmt: skip
+        return self.model_copy(update={"steps": steps})
+
     @property
     def is_finished(self) -> bool:
         return self.completed is not None
@@ -207,6 +221,16 @@ class Trajectory(Payload, key="evaluations", max_bytes=LARGE):
     def total_tokens(self) -> int:
         """Input and output tokens."""
         return self.metadata.total_tokens
+
+
+def check_trajectory(given: Trajectory) -> Trajectory:
+    """Returns a trajectory; refuses what is none."""
+    if not isinstance(given, Trajectory):
+        raise FactError(
+            f"{shown(given)} is no Trajectory. Write: trajectory_of(log, run), or recorder.complete(…) for one of "
+            f"your own; of a fact, give its payload"
+        )
+    return given
 
 
 # --- what is journaled while a trajectory is recorded -----------------------------------------------------------------

@@ -14,6 +14,7 @@ from typing import Any, Self
 from uuid import UUID
 
 from ...engine.clock import Clock, RealClock
+from ...engine.options import check_log
 from ...facts import FactLog, Leased, QuiesceError, RunId
 from ...facts.fact import check_confidence, clean_message
 from .embedding import check_embedding
@@ -63,7 +64,7 @@ class TrajectoryRecorder:
         begun = Trajectory.begin(embedding, uuid=uuid, started=self._clock.now(), metadata=metadata)
         journal = None
         if log is not None:
-            sweep(log)
+            sweep(check_log(log))
             opening = {"uuid": begun.uuid, "started": begun.started, "query_embedding": embedding, "metadata": metadata}
             self._enlist(log, run_of(begun.uuid))  # first: nobody must take it for abandoned
             journal = Journal.begin(log, TrajectoryBegun.model_validate(opening))
@@ -81,7 +82,7 @@ class TrajectoryRecorder:
         """
         uuid = trajectory.uuid if isinstance(trajectory, Trajectory) else trajectory
         run = run_of(uuid)
-        sweep(log)
+        sweep(check_log(log))
         if run not in log:
             raise UnknownTrajectory(str(uuid), "no recorder has written it to this log")
         if is_live(log, run):
@@ -246,12 +247,15 @@ class TrajectoryRecorder:
             self._check_open("a verdict")
             self._given = verdict
 
-    def complete(self, verdict: Verdict | None = None) -> Trajectory:
+    def complete(self, verdict: Verdict | None = None, *, brief: bool = False) -> Trajectory:
         """Closes it and returns the trajectory; without a verdict, with the one that was given, or as partial.
+
+        With `brief` it is `Trajectory.brief()`; the log keeps the steps in full where they were journaled.
 
         Raises:
             TrajectoryClosed: it is complete already.
             StoreError: the log takes no more. It is still open.
+            InvalidPayload: it is too large for a log. It is still open; complete it in brief.
         """
         with self._lock:
             self._check_open("another verdict")
@@ -259,6 +263,7 @@ class TrajectoryRecorder:
                 verdict = self._given if self._given is not None else Verdict.partial(self.trajectory.success_rate)
             latency = max(0.0, self._clock.seconds() - self._began) * 1_000
             done = self.trajectory.complete(verdict, at=self._clock.now(), latency_ms=latency)
+            done = done.brief() if brief else done
             if self._journal is not None:
                 self._journal.conclude(done, failures_of(done))
             self._known = done

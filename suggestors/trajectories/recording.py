@@ -11,13 +11,14 @@ import logging
 from collections.abc import Callable
 
 from ...engine.observe import Notice, RunEnded
+from ...engine.options import check_log
 from ...engine.stop import AwaitingApproval, stop_from_json
 from ...facts import FactLog, LogError, RunId
 from .errors import UnknownTrajectory
 from .failures import failures_of
 from .from_run import trajectory_of
 from .journal import RECORDER, run_of, write_at_once
-from .payloads import Trajectory
+from .payloads import Trajectory, check_trajectory
 
 _SUFFIX = ".trajectory"
 
@@ -39,12 +40,13 @@ class TrajectoryRecording:
     The run "told.trajectory" holds the trajectory, and a `StepFailure` for each failure in it. A run that waits for
     people has not ended, and is recorded once it has; what a run does after it was resumed is recorded as a trajectory
     of its own ("told.trajectory-2"), so nothing counts twice. Runs that are in no log, or in another, are not
-    recorded. `finish` may add what the run does not say. What cannot be recorded never spoils the run: a warning
-    goes to the logger "quiesce", and `catch_up()` makes up for it.
+    recorded. `finish` may add what the run does not say, or leave out what is too much (`finish=Trajectory.brief`).
+    What cannot be recorded never spoils the run: a warning goes to the logger "quiesce", and `catch_up()` makes up
+    for it.
     """
 
     def __init__(self, log: FactLog, *, finish: Finish | None = None) -> None:
-        self.log, self._finish = log, finish
+        self.log, self._finish = check_log(log), finish
 
     def __call__(self, notice: Notice) -> None:
         """Takes a notice of the engine."""
@@ -99,8 +101,10 @@ def record_trajectory(log: FactLog, trajectory: Trajectory) -> RunId:
     Raises:
         UnknownTrajectory: it is unfinished.
         LogError: the log has it already, or takes no more.
+        InvalidPayload: it is too large; `trajectory.brief()` is smaller.
     """
-    if not trajectory.is_finished:
+    check_log(log)
+    if not check_trajectory(trajectory).is_finished:
         raise UnknownTrajectory(str(trajectory.uuid), "it is unfinished, and only complete ones are recorded")
     run = run_of(trajectory.uuid)
     if run in log:

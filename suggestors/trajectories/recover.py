@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from ...engine.clock import Clock, RealClock
-from ...facts import FactLog, Leased, LogError, RunId
+from ...engine.options import check_log
+from ...facts import FactLog, InvalidPayload, Leased, LogError, RunId
 from .failures import failures_of
 from .journal import is_recorded, read_back
 from .payloads import Trajectory
@@ -28,9 +29,10 @@ def recover_trajectories(
     ```
 
     With a verdict each is completed with it, in the log as well. `TrajectoryRecorder.resume` goes on with one instead.
-    One that cannot be read is left as it is, with a warning in the logger "quiesce"; the others are found all the same.
+    One that cannot be read, or is too large, is left as it is, with a warning in the logger "quiesce"; the others are
+    found all the same.
     """
-    sweep(log)
+    sweep(check_log(log))
     moment = (clock if clock is not None else RealClock()).now()
     return [found for run in _abandoned(log) if (found := _recover(log, run, verdict, moment)) is not None]
 
@@ -56,7 +58,7 @@ def _recover(log: FactLog, run: RunId, verdict: Verdict | None, at: datetime) ->
         took = sum(step.latency_ms for step in trajectory.steps)
         done = trajectory.complete(verdict, at=at, latency_ms=took)
         journal.conclude(done, failures_of(done))
-    except LogError as error:
+    except (LogError, InvalidPayload) as error:  # it cannot be read, or is too large to be written as a whole
         _tell(run, error)
         return None
     else:

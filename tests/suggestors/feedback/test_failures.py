@@ -6,6 +6,7 @@ import gc
 import json
 import warnings
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import anyio
@@ -15,8 +16,10 @@ from pydantic_ai.models.function import AgentInfo, FunctionModel
 
 from quiesce.engine import Engine
 from quiesce.facts import Context
+from quiesce.suggestors.feedback.asking import Judgement
 from quiesce.suggestors.feedback.judge import FeedbackJudge
 from quiesce.suggestors.feedback.payloads import Feedback, FeedbackVerdict, JudgeFailure
+from quiesce.suggestors.feedback.verdict import Unjudged
 from support.chat_server import (
     DRIPS,
     HANGS,
@@ -274,3 +277,24 @@ async def test_without_reasons_a_failure_quotes_nobody(reply: Reply, asking: Ask
     assert isinstance(found, JudgeFailure)
     assert found.message
     assert "Ghent" not in str(found)
+
+
+async def test_failures_are_counted_by_kind(asking: Asking) -> None:
+    judge, _ = asking([error(503), refusal(), error(503), verdict()], retries=0)
+    assert {} == judge.failures
+    found = [await judge_one(judge) for _ in range(4)]
+
+    assert ["server", "refusal", "server"] == [one.kind for one in found if isinstance(one, JudgeFailure)]
+    assert {"refusal": 1, "server": 2} == judge.failures
+    assert 4 == judge.latency.count
+
+
+def test_failures_are_counted_from_many_threads() -> None:
+    judge = FeedbackJudge()
+    failed = Judgement(Unjudged("timeout", "no answer"))
+    feedback = Feedback(user_message="hm", assistant_response="")
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda _: judge.judging.fact(feedback, failed), range(400)))
+
+    assert {"timeout": 400} == judge.failures

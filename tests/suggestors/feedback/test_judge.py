@@ -425,7 +425,8 @@ def test_what_its_answers_depend_on_is_in_its_version() -> None:
         ({"user_limit": 0}, "from 1 to 1,000,000"),
         ({"prices": (1.0, -1.0)}, "what a million tokens cost"),
         ({"prices": 3}, "what a million tokens cost"),
-        ({"temperature": 0}, "an option of FeedbackJudge"),
+        ({"temperature": 0}, "temperature=0 is not an option of FeedbackJudge"),
+        ({"sample": 3}, "an option of FeedbackJudge; did you mean samples=…?"),
     ],
 )
 def test_an_option_out_of_its_range_is_refused_with_the_range(options: dict[str, Any], told: str) -> None:

@@ -29,14 +29,17 @@ def test_without_the_extra_rules_judge_and_a_model_asks_for_it_by_name(monkeypat
 
     assert 'pip install "quiesce[llm]"' in str(caught.value)
     assert "llm" == caught.value.extra
+    for wrong in (3, " "):  # the extra would not help
+        with pytest.raises(UnusableModel, match="Give a name that pydantic-ai knows"):
+            FeedbackJudge(wrong)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     ("model", "told"),
     [
-        ("", "it is a str"),
-        ("   ", "it is a str"),
-        (7, "it is a int"),
+        ("", "it is empty"),
+        ("   ", "it is empty"),
+        (7, "it is of type int"),
         ("no-such-provider:x", "no-such-provider"),
         ("justaname", "justaname"),
         ("ftp://host/v1#m", "http://HOST"),

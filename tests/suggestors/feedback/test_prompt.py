@@ -21,6 +21,7 @@ from quiesce.suggestors.feedback.prompt import (
     escape,
     make_nonce,
 )
+from quiesce.suggestors.feedback.rules import find_signal
 
 NONCE = "5eed5eed5eed"
 # Half characters too: a payload refuses them, but the builder is public and must not fall over what it is handed.
@@ -205,3 +206,10 @@ def test_nothing_is_hidden_in_selectors_of_looks() -> None:
     assert "a" + looks[0] + "\ufffd" * 10 == escape("a" + looks)
     for sound in ("\u2764\ufe0f", "\u845b\U000e0100\u57ce", "\U0001f468\u200d\u2764\ufe0f\u200d\U0001f468"):
         assert sound == escape(sound)
+
+
+@pytest.mark.parametrize("wrong", ["no", None, 3])
+def test_what_is_no_feedback_is_refused_with_what_to_write(wrong: Any) -> None:
+    for call in (lambda: build_judge_messages(wrong, NONCE), lambda: find_signal(wrong)):
+        with pytest.raises(InvalidOption, match=r"is not a Feedback\. Write: Feedback\(user_message="):
+            call()

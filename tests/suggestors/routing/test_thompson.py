@@ -523,7 +523,11 @@ def test_it_finds_the_better_provider_and_stays_open() -> None:
     assert min(shares) > 0.6
 
 
-@pytest.mark.parametrize("wrong", [random.Random(1), np.random.RandomState(1), np.random, None, 1], ids=str)
+@pytest.mark.parametrize(
+    "wrong",
+    [random.Random(1), np.random.RandomState(1), np.random, None, 1],
+    ids=["random", "state", "module", "nothing", "seed"],
+)
 def test_what_is_no_numpy_generator_is_refused_with_what_to_write(wrong: Any) -> None:
     bandit = LinUCB(2, warmup=0)
     calls: list[Callable[[], object]] = [

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from quiesce.suggestors.selection.eligible import eligible
 from quiesce.suggestors.selection.envelope import misses
+from quiesce.suggestors.selection.errors import NotForSelection
 from quiesce.suggestors.selection.payloads import COST_CLASSES, Backend, BackendRequirements, ProviderRequest
 
 NAMES = st.sampled_from(["code", "vision", "reasoning"])
@@ -169,3 +170,9 @@ def test_a_hundred_thousand_capabilities_that_a_thousand_backends_lack_are_count
     told = misses(ProviderRequest(required_capabilities=wanted), Backend(**FULL))
 
     assert [f"lacks {', '.join(wanted[:10])} and 99,990 more"] == told
+
+
+@pytest.mark.parametrize(("request_", "pool"), [(None, []), ("code", []), (ProviderRequest(), ["mini"])])
+def test_what_is_no_request_or_no_backend_is_told(request_: Any, pool: list[Any]) -> None:
+    with pytest.raises(NotForSelection, match=r"Give a (ProviderRequest|Backend)"):
+        eligible(request_, pool)
