@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from .payloads import DriftVerdict, ResponseObservation, Severity
-from .seen import ERROR, HAD_TOOLS, ODD_AS_SAID, ODD_AT_ALL, USED_TOOL, Seen, see
-from .thresholds import PLAIN, SENSITIVITY, DriftOptions, DriftThresholds
+from .seen import ERROR, HAD_TOOLS, ODD_AS_SAID, ODD_AT_ALL, USED_TOOL, Seen, check_observation, see
+from .thresholds import PLAIN, SENSITIVITY, DriftOptions, DriftThresholds, check_options, thresholds_of
 
 NORMAL = SENSITIVITY["normal"]
 
@@ -62,7 +62,7 @@ class Judgement:
 
 def detect_drift(
     window: Sequence[ResponseObservation],
-    thresholds: DriftThresholds | None = None,
+    thresholds: str | DriftThresholds | None = None,
     options: DriftOptions = PLAIN,
 ) -> Judgement:
     """Returns what the observations of one provider, oldest first, say about it.
@@ -79,9 +79,19 @@ def detect_drift(
     assert (found.severity, found.signals["length_collapse_ratio"]) == ("severe", 0.2)
     ```
 
-    It depends on what it is given and on nothing else. Without thresholds it takes those of `SENSITIVITY["normal"]`.
+    It depends on what it is given and on nothing else. `thresholds` are the name of a preset or `DriftThresholds`;
+    without them it takes those of `SENSITIVITY["normal"]`.
+
+    Raises:
+        InvalidDriftSetting: thresholds, options or an observation that are none.
     """
-    return judge(figures_of([see(one) for one in window]), thresholds or NORMAL, options)
+    where = "detect_drift"
+    limits = NORMAL if thresholds is None else thresholds_of(where, thresholds)
+    check_options(where, options)
+    for place, one in enumerate(window):
+        if not isinstance(one, ResponseObservation):
+            check_observation(f"{where}: window[{place}]", one)
+    return judge(figures_of([see(one) for one in window]), limits, options)
 
 
 def figures_of(seen: Sequence[Seen]) -> Figures:

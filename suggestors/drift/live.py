@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from ...facts import Fact
 from .detectors import Detector, detector
 from .judge import Flag, Judgement, conclude, weigh
-from .memory import Memory, Settings, calm_of, is_sound
+from .memory import Memory, calm_of
 from .payloads import ChangePoint, DriftBaseline, DriftVerdict, KnownWindow, Number, ResponseObservation
 from .pool import Pool
 from .seen import WindowKey, key_of, window_id
+from .settings import Settings
+from .sound import is_sound
 from .thresholds import DriftOptions, DriftThresholds
 from .watch import SEVERE, WATCHES, number_of
-from .window import Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +33,11 @@ class Rules:
 class LiveWindow:
     """One window of a run: what is remembered of it, its figures, and the facts of this run that are in it."""
 
-    __slots__ = ("detectors", "facts", "id", "memory", "rules", "thresholds", "window")
+    __slots__ = ("detectors", "facts", "id", "memory", "number_at_first", "rules", "thresholds")
 
     def __init__(self, memory: Memory, rules: Rules) -> None:
         self.memory, self.rules = memory, rules
-        self.id = memory.id
-        self.window = Window(rules.settings.size, memory.recent())
+        self.id, self.number_at_first = memory.id, memory.number
         self.facts: deque[Fact[ResponseObservation]] = deque(maxlen=rules.settings.size)
         self.thresholds = rules.thresholds
         self.detectors = {name: self._detector(name, memory.numbers[name]) for name in rules.detectors}
@@ -46,7 +47,6 @@ class LiveWindow:
     def observe(self, fact: Fact[ResponseObservation]) -> list[ChangePoint]:
         """Takes in an observation, and returns the changes that detectors find at it."""
         seen = self.memory.observe(fact.payload)
-        self.window.record(seen)
         self.facts.append(fact)
         if not self.detectors:
             return []
@@ -73,11 +73,14 @@ class LiveWindow:
 
     def judge(self, pool: Pool) -> Judgement:
         """Returns what the window, its baseline and the pool say together."""
-        figures = self.window.figures()
+        figures, growth = self.memory.figures, self.rules.options.growth_ratio
         if figures.observations < self.thresholds.min_window_fill:
             return Judgement(observations=figures.observations)
         flags, signals = weigh(figures, self.thresholds, self.rules.options)
         memory = self.memory
+        grown = growth is not None and any(flag.subject == "long" for flag in flags)
+        if grown and figures.recent_median <= (growth or 0) * memory.length_at_first():
+            flags = [flag for flag in flags if flag.subject != "long"]  # what comes back has not grown
         if memory.alarms:
             for name in WATCHES:
                 if name in memory.alarms:
@@ -104,6 +107,7 @@ class LiveRun:
         """How many observations it has taken."""
         self.last: Fact[ResponseObservation] | None = None
         """The latest of them."""
+        self._has_gaps = False
         self.known = tuple(known)
         """What it began with."""
         self._known: dict[WindowKey, tuple[KnownWindow, bool]] = {}
@@ -111,7 +115,17 @@ class LiveRun:
         self._of: dict[str, list[WindowKey]] = {}
         self._pool = Pool(rules.settings)
         for fact in self.known:
-            self._know(fact)
+            if isinstance(fact.payload, KnownWindow):  # else it was redacted
+                self._know(fact)
+
+    def go_on(self, fact: Fact[Any]) -> Taken | None:
+        """Takes in the next observation, and returns what is to be said about it; nothing about a redacted one."""
+        if isinstance(fact.payload, ResponseObservation):
+            return self.take(fact)
+        self.count += 1
+        self.last = fact
+        self._has_gaps = True
+        return None
 
     def take(self, fact: Fact[ResponseObservation]) -> Taken:
         """Takes in the next observation, and returns what is to be said about it."""
@@ -128,6 +142,10 @@ class LiveRun:
         verdict = None
         if judgement.severity != live.memory.severity:
             number = live.memory.number + 1
+            if (
+                self._has_gaps
+            ):  # which verdicts were said about what was redacted, nobody can tell: never more than this
+                number = max(number, live.number_at_first + self.count)
             verdict = judgement.verdict(live.memory.key[0], live.id, number, live.memory.total)
             live.memory.said(verdict)
         return Taken(live, judgement, verdict, baseline, changes)

@@ -9,6 +9,7 @@ the queue, at most one other changes its half.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable, Sequence
 from heapq import heapify, heappop, heappush
 
 
@@ -34,6 +35,16 @@ class RunningMedian:
         self._gone_low: dict[int, int] = {}  # negated too: how often an entry of the heap no longer counts
         self._gone_high: dict[int, int] = {}
         self._n_low = self._n_high = 0  # how many count; n_low is n_high or one more
+
+    @classmethod
+    def of(cls, values: Iterable[int]) -> RunningMedian:
+        """Returns the bag of some values, at once."""
+        bag, ordered = cls(), sorted(values)
+        middle = (len(ordered) + 1) // 2
+        bag._low = [-value for value in reversed(ordered[:middle])]  # what is sorted is a heap
+        bag._high = ordered[middle:]
+        bag._n_low, bag._n_high = middle, len(ordered) - middle
+        return bag
 
     def __len__(self) -> int:
         return self._n_low + self._n_high
@@ -140,6 +151,14 @@ class Halves:
         self._recent: deque[int] = deque()
         self._of_earlier = RunningMedian()
         self._of_recent = RunningMedian()
+
+    @classmethod
+    def of(cls, values: Sequence[int]) -> Halves:
+        """Returns the queue of some values, at once."""
+        queue, middle = cls(), len(values) // 2
+        queue._earlier, queue._recent = deque(values[:middle]), deque(values[middle:])
+        queue._of_earlier, queue._of_recent = RunningMedian.of(queue._earlier), RunningMedian.of(queue._recent)
+        return queue
 
     def __len__(self) -> int:
         return len(self._earlier) + len(self._recent)

@@ -3,44 +3,25 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
-from math import log
-from typing import Any
 
 from .evidence import RateTest, Start
+from .judge import Figures, weigh
 from .payloads import DriftBaseline, DriftVerdict, KnownWindow, Number, ResponseObservation, Severity
 from .seen import Seen, WindowKey, first_end, pack, see, unpack, window_id
+from .settings import Settings
+from .usual import collapse, middle
 from .watch import CUTS, POOLED, BaselineOptions, cut_of, is_bad, number_of
-
-
-class Settings:
-    """What the fold depends on."""
-
-    __slots__ = ("baseline", "numbers", "refresh", "size", "text", "wanted")
-
-    def __init__(
-        self, size: int, baseline: BaselineOptions | None, numbers: tuple[Number, ...] = (), refresh: int = 0
-    ) -> None:  # fmt: skip
-        self.size, self.baseline = size, baseline
-        self.numbers = numbers
-        """The numbers on which change detectors run."""
-        self.refresh = refresh
-        """After so many values a change detector starts anew: what it knows is a function of those."""
-        self.wanted = 0.0 if baseline is None else log(3 * len(baseline.watch) / baseline.alpha)
-        """The logarithm of the evidence that is asked for: a third of alpha for what was at first, two for the pool."""
-        self.text = f"{size}/{','.join(numbers)}:{refresh}/" + (
-            "" if baseline is None else f"{baseline.warm_up}:{baseline.alpha!r}:{baseline.effect!r}:"
-            f"{','.join(baseline.watch)}:{baseline.min_length!r}:{baseline.recovery}"
-        )  # fmt: skip
+from .window import Window
 
 
 class Memory:
     """What is known of one window: its latest observations, its baseline, and what has come of comparing with it."""
 
     __slots__ = (
-        "alarms", "counts", "cuts", "early", "held", "key", "life", "number", "numbers", "packed", "settings",
-        "severity", "since", "tests", "total", "watched",
+        "_window", "alarms", "collapsed_from", "counts", "cuts", "early", "held", "key", "life", "number", "numbers",
+        "packed", "settings", "severity", "since", "tests", "total", "usual", "watched",
     )  # fmt: skip
 
     def __init__(self, key: WindowKey, settings: Settings) -> None:
@@ -48,6 +29,8 @@ class Memory:
         self.total = self.watched = self.held = self.number = self.since = 0
         self.severity: Severity = "none"
         self.packed = bytearray()
+        self._window: Window | None = None
+        self.usual = self.collapsed_from = 0.0
         self.cuts: dict[str, float] = {}
         self.alarms: dict[str, list[float]] = {}  # the rate that it has become; bad cases and cases since
         self.numbers: dict[str, array[float]] = {name: array("d") for name in settings.numbers}
@@ -59,6 +42,7 @@ class Memory:
             self.counts = {name: [0, 0] for name in settings.baseline.watch}
             self.life = {name: [0, 0] for name in settings.baseline.watch if name in POOLED}
             self.early = {CUTS[name].number: [] for name in settings.baseline.watch if name in CUTS}
+            self.early.setdefault("output_tokens", [])
 
     # --- carried over -----------------------------------------------------------------------------------------------
 
@@ -76,6 +60,7 @@ class Memory:
         memory.total, memory.watched = known.total, known.watched
         memory.held, memory.packed = known.held, bytearray(known.recent)
         memory.cuts = dict(known.cuts)
+        memory.usual, memory.collapsed_from = known.usual, known.collapsed_from
         memory.alarms = {name: list(alarm) for name, *alarm in known.alarms}
         memory.early = {name: list(values) for name, values in known.early}
         memory.counts = {name: [bad, cases] for name, bad, cases, _, _ in known.counts}
@@ -104,7 +89,7 @@ class Memory:
                 for name, (bad, cases) in self.counts.items()
             ),
             life=tuple((name, bad, cases) for name, (bad, cases) in self.life.items()),
-            cuts=tuple(self.cuts.items()),
+            cuts=tuple(self.cuts.items()), usual=self.usual, collapsed_from=self.collapsed_from,
             early=tuple((name, tuple(values)) for name, values in self.early.items()),
             starts=tuple((name, tuple(chain.from_iterable(test.starts))) for name, test in tests.items()),
             alarms=tuple((name, rate, int(bad), int(cases)) for name, (rate, bad, cases) in self.alarms.items()),
@@ -116,15 +101,23 @@ class Memory:
     def observe(self, observation: ResponseObservation) -> Seen:
         """Takes in an observation, and returns what the window keeps of it."""
         seen = see(observation)
+        baseline = self.settings.baseline
+        # Decided before it comes: what is left of a stable history is then as stable as the whole, and so the bound of
+        # the sequential test holds.
+        is_left_out = baseline is not None and not self.is_frozen and self.is_severe
         self._keep(seen)
         self.total += 1
-        baseline = self.settings.baseline
         if baseline is not None:
-            self.watched += 1
-            if self.watched <= baseline.warm_up:
-                self._warm_up(observation, seen, baseline)
-            else:
+            thresholds, options = self.settings.thresholds, self.settings.options
+            figures, before = self.window.figures(), self.collapsed_from
+            self.collapsed_from = collapse(figures, before, self.length_at_first, thresholds, options)
+            if self.is_frozen:
                 self._compare(observation, seen, baseline)
+            elif is_left_out:
+                self._live(observation, seen, baseline)
+            else:
+                self.watched += 1
+                self._warm_up(observation, seen, baseline)
         for name in self.settings.numbers:
             value = number_of(observation, name, seen)
             if value is not None:
@@ -152,6 +145,29 @@ class Memory:
         return self.settings.baseline is not None and self.watched >= self.settings.baseline.warm_up
 
     @property
+    def window(self) -> Window:
+        """The latest observations with their figures."""
+        if self._window is None:
+            self._window = Window(self.settings.size, self.recent())
+        return self._window
+
+    @property
+    def figures(self) -> Figures:
+        """Those of the window; the length that it had before a collapse stands until it is back."""
+        figures = self.window.figures()
+        if self.collapsed_from > figures.earlier_median:
+            return figures._replace(earlier_median=self.collapsed_from)
+        return figures
+
+    @property
+    def is_severe(self) -> bool:
+        """One signal of the window is severe by itself."""
+        figures, thresholds = self.figures, self.settings.thresholds
+        if not figures.observations or figures.observations < thresholds.min_window_fill:
+            return False
+        return any(flag.severe for flag in weigh(figures, thresholds, self.settings.options)[0])
+
+    @property
     def calm(self) -> int:
         """How many observations in a row were judged with severity none, up to the latest."""
         return calm_of(self)
@@ -164,6 +180,10 @@ class Memory:
         """Returns how often something was bad during the warm-up."""
         bad, cases = self.counts[name]
         return bad / cases if cases else 0.0
+
+    def length_at_first(self) -> float:
+        """Returns the median length of the first answers, as many as there are; 0 if nobody knows."""
+        return self.usual or middle(self.early.get("output_tokens", ()))
 
     def baseline(self) -> DriftBaseline:
         """Returns the frozen baseline as a payload."""
@@ -181,6 +201,8 @@ class Memory:
         else:
             self.held += 1
         self.packed += pack(seen)
+        if self._window is not None:
+            self._window.record(seen)
 
     def _cases(
         self, observation: ResponseObservation, seen: Seen, baseline: BaselineOptions
@@ -199,11 +221,9 @@ class Memory:
 
     def _warm_up(self, observation: ResponseObservation, seen: Seen, baseline: BaselineOptions) -> None:
         for name, bad in self._cases(observation, seen, baseline):
-            count = self.counts[name]
-            count[0] += bad
-            count[1] += 1
+            _add(self.counts[name], bad)
             if name in self.life:
-                self._live(name, bad)
+                _add(self.life[name], bad)
         if self.early:
             for number, values in self.early.items():
                 value = number_of(observation, number, seen)
@@ -220,12 +240,13 @@ class Memory:
                 limit = cut_of(CUTS[name], self.early[CUTS[name].number], baseline.min_length)
                 if limit is not None:
                     self.cuts[name] = limit
+        self.usual = middle(self.early["output_tokens"])
         self.early = {}
 
     def _compare(self, observation: ResponseObservation, seen: Seen, baseline: BaselineOptions) -> None:
         for name, bad in self._cases(observation, seen, baseline):
             if name in self.life:
-                self._live(name, bad)
+                _add(self.life[name], bad)
             alarm = self.alarms.get(name)
             if alarm is not None:
                 alarm[1] += bad
@@ -240,10 +261,16 @@ class Memory:
             if rate is not None:
                 self.alarms[name] = [rate, 0, 0]
 
-    def _live(self, name: str, bad: bool) -> None:
-        count = self.life[name]
-        count[0] += bad
-        count[1] += 1
+    def _live(self, observation: ResponseObservation, seen: Seen, baseline: BaselineOptions) -> None:
+        """Counts for the comparison with other providers only."""
+        for name, bad in self._cases(observation, seen, baseline):
+            if name in self.life:
+                _add(self.life[name], bad)
+
+
+def _add(count: list[int], bad: bool) -> None:
+    count[0] += bad
+    count[1] += 1
 
 
 def calm_of(window: Memory | KnownWindow) -> int:
@@ -260,43 +287,5 @@ def _readable(recent: bytes) -> list[Seen]:
         return []
 
 
-def is_sound(known: KnownWindow, settings: Settings) -> bool:
-    """Tells whether a payload is what `Memory.payload` makes under these settings; anybody may say such a fact."""
-    try:
-        if len(unpack(known.recent)) != known.held or known.held > min(settings.size, known.total):
-            return False
-    except ValueError:
-        return False
-    fresh = Memory((known.provider, known.model, known.stream), settings)
-    counts = {name: each for name, *each in known.counts}
-    return (
-        known.settings == settings.text
-        and _names(known.counts) == list(fresh.counts)
-        and _names(known.life) == list(fresh.life)
-        and _names(known.numbers) == list(fresh.numbers)
-        and _names(known.early) in ([], list(fresh.early))
-        and set(_names(known.cuts)) <= CUTS.keys()
-        and set(_names(known.starts)) <= counts.keys()
-        and set(_names(known.alarms)) <= counts.keys()
-        and all(0 <= each[0] <= each[1] and 0 <= each[2] <= each[3] for each in counts.values())
-        and all(0 <= bad <= cases for _, bad, cases in known.life)
-        and all(_fit(starts, *counts[name][2:]) for name, starts in known.starts)
-        and all(len(values) % 8 == 0 for _, values in known.numbers)
-    )
-
-
 def _in_pairs(starts: Sequence[int]) -> list[Start]:
     return list(zip(starts[::2], starts[1::2], strict=True))
-
-
-def _names(each: Iterable[tuple[Any, ...]]) -> list[str]:
-    return [name for name, *_ in each]
-
-
-def _fit(starts: Sequence[int], bad: int, cases: int) -> bool:
-    """Tells whether a test with so many cases may have had these starts."""
-    before, before_bad = starts[::2], starts[1::2]
-    return len(before) == len(before_bad) and all(
-        0 <= one_bad <= one <= cases and one_bad <= bad <= one_bad + cases - one
-        for one, one_bad in zip(before, before_bad, strict=True)
-    )

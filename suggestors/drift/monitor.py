@@ -15,7 +15,6 @@ from ..selection.payloads import KnownQuarantine, Quarantine
 from .detectors import DETECTORS, detector
 from .errors import InvalidDriftSetting, check_count
 from .live import LiveRun, Rules, Taken
-from .memory import Settings
 from .payloads import (
     ChangePoint,
     DriftBaseline,
@@ -27,7 +26,8 @@ from .payloads import (
 )
 from .remember import project
 from .seen import window_id
-from .thresholds import RECOMMENDED, SENSITIVITY, DriftOptions, DriftThresholds
+from .settings import Settings
+from .thresholds import RECOMMENDED, DriftOptions, DriftThresholds, check_options, thresholds_of
 from .watch import NUMBERS, BaselineOptions
 from .window import DEFAULT_SIZE, check_size
 
@@ -87,10 +87,10 @@ class DriftMonitor:
         name: str = "DriftMonitor",
     ) -> None:
         where = "DriftMonitor"
-        if isinstance(thresholds, str):
-            if thresholds not in SENSITIVITY:
-                raise InvalidDriftSetting(where, "thresholds", thresholds, f"one of {', '.join(SENSITIVITY)}")
-            thresholds = SENSITIVITY[thresholds]
+        thresholds = thresholds_of(where, thresholds)
+        check_options(where, options)
+        if baseline is not None and not isinstance(baseline, BaselineOptions):
+            raise InvalidDriftSetting(where, "baseline", baseline, "a BaselineOptions or None")
         check_size(where, "window", window, thresholds, MAX_WINDOW)
         if action not in get_args(Action):
             raise InvalidDriftSetting(where, "action", action, f"one of {', '.join(get_args(Action))}")
@@ -108,10 +108,10 @@ class DriftMonitor:
         self.name, self.action, self.one_in = name, action, one_in
         self.recovery = window if recovery is None else recovery
         self.cooldown = _seconds(where, cooldown)
-        settings = Settings(window, baseline, tuple(sorted(numbers)), refresh if numbers else 0)
+        settings = Settings(window, baseline, tuple(sorted(numbers)), refresh if numbers else 0, thresholds, options)
         self.rules = Rules(thresholds, options, settings, numbers)
         rules = f"{settings.text}/{thresholds}/{options}/{action}/{self.cooldown}/{one_in}/{self.recovery}"
-        self.options = Options(version=f"1/{sha256(rules.encode()).hexdigest()[:16]}")
+        self.options = Options(version=f"2/{sha256(rules.encode()).hexdigest()[:16]}")
         self.projection: Projection[KnownWindow] = project(settings)
         """Carries the windows from run to run: `FactLog.open(…, projections=[monitor.projection])`."""
         self._runs: OrderedDict[str, LiveRun] = OrderedDict()  # a cache: see `_caught_up`
@@ -136,7 +136,7 @@ class DriftMonitor:
         """Returns the windows with everything in them that a view shows, computed from nothing else."""
         run = LiveRun(view.all(KnownWindow), self.rules)
         for fact in view.all(ResponseObservation):
-            run.take(fact)
+            run.go_on(fact)
         return run
 
     # --- inside -----------------------------------------------------------------------------------------------------
@@ -160,13 +160,15 @@ class DriftMonitor:
         run = LiveRun(view.all(KnownWindow), self.rules)
         if before:
             for fact in view.all(ResponseObservation)[:before]:
-                run.take(fact)
+                run.go_on(fact)
         return run
 
     def _say(
         self, run: LiveRun, fact: Fact[ResponseObservation], standing: dict[str, Quarantine | None], view: View
     ) -> Iterator[Proposal[Any]]:
-        taken = run.take(fact)
+        taken = run.go_on(fact)
+        if taken is None:
+            return
         live = taken.live
         if taken.verdict is not None:
             yield propose(taken.verdict, id=f"{live.id}#{taken.verdict.number}", because=live.facts)
@@ -216,8 +218,8 @@ def _are(known: Sequence[Fact[Any]], others: Sequence[Fact[Any]]) -> bool:
 def _latest(view: View, id: str) -> Quarantine | None:
     """Returns the latest quarantine of this id, of this run or an earlier one."""
     standing, known = view.get(Quarantine, id), view.get(KnownQuarantine, id)
-    found = [] if standing is None else [standing.payload]
-    if known is not None:
+    found = [standing.payload] if standing is not None and isinstance(standing.payload, Quarantine) else []
+    if known is not None and isinstance(known.payload, KnownQuarantine):  # else it was redacted
         found.append(Quarantine.model_validate(known.payload.model_dump()))
     return max(found, key=lambda one: (one.number, bool(one.lifted)), default=None)
 

@@ -95,7 +95,8 @@ class KnownWindow(Payload, key="signals", max_bytes=4 * 1024 * 1024):
     total: int = 0
     """Observations, over all runs."""
     watched: int = 0
-    """Observations that were watched under these settings: the first of them are the warm-up."""
+    """Observations that were watched under these settings: the first of them are the warm-up. What came while a
+    window that warms up was severe is none of them."""
     held: int = 0
     """How many of the latest are in `recent`."""
     recent: bytes = b""
@@ -116,6 +117,10 @@ class KnownWindow(Payload, key="signals", max_bytes=4 * 1024 * 1024):
     """The numbers of the first quarter of the warm-up, until cuts are made of them."""
     starts: tuple[tuple[str, tuple[int, ...]], ...] = ()
     """Where the sequential test supposes that a change may have begun: cases and bad cases, in turns."""
+    usual: float = Field(default=0.0, ge=0)
+    """The median length of what `early` had; 0 until then."""
+    collapsed_from: float = Field(default=0.0, ge=0)
+    """The length that a collapsed window had before; 0 where it has not collapsed."""
     alarms: tuple[tuple[str, float, int, int], ...] = ()
     """What the sequential test has found: the rate that it had become, and how often in how many since."""
     numbers: tuple[tuple[str, bytes], ...] = ()

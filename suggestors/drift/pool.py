@@ -7,7 +7,7 @@ from math import pi
 
 from .evidence import log_evidence_over, upper_rate
 from .judge import Figures, Flag
-from .memory import Settings
+from .settings import Settings
 from .watch import POOLED, SEVERE
 
 Counts = Mapping[str, tuple[int, int]]

@@ -7,6 +7,7 @@ from hashlib import sha256
 from typing import Final
 from urllib.parse import quote
 
+from .errors import InvalidDriftSetting
 from .payloads import ResponseObservation
 from .stops import CUT, EXPECTED, ODD, normalise_stop_reason
 
@@ -48,6 +49,13 @@ def see(observation: ResponseObservation) -> Seen:
         flags |= HAD_TOOLS
     tokens = observation.output_tokens
     return (min(MAX_TOKENS, tokens), flags)
+
+
+def check_observation(where: str, observation: object) -> None:
+    """Raises InvalidDriftSetting unless this is an observation."""
+    if not isinstance(observation, ResponseObservation):
+        allowed = "a ResponseObservation. Of a dict, make one: ResponseObservation(**observation)"
+        raise InvalidDriftSetting(where, "observation", observation, allowed)
 
 
 def pack(seen: Seen) -> bytes:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from .errors import check_count, check_number
+from .errors import InvalidDriftSetting, check_count, check_number
 
 SHARES: Final = (
     "empty_response_rate", "length_collapse_ratio", "tool_silence_rate", "stop_anomaly_rate", "error_rate",
@@ -51,6 +51,27 @@ SENSITIVITY: Final = MappingProxyType({
 """The presets: "low", "normal" and "high"."""
 
 
+def thresholds_of(where: str, thresholds: object) -> DriftThresholds:
+    """Returns thresholds as they are, or those of the preset of that name.
+
+    Raises:
+        InvalidDriftSetting: neither; the message names the presets.
+    """
+    if isinstance(thresholds, DriftThresholds):
+        return thresholds
+    found = SENSITIVITY.get(thresholds) if isinstance(thresholds, str) else None
+    if found is None:
+        allowed = f"one of {', '.join(SENSITIVITY)}, or a DriftThresholds"
+        raise InvalidDriftSetting(where, "thresholds", thresholds, allowed)
+    return found
+
+
+def check_options(where: str, options: object) -> None:
+    """Raises InvalidDriftSetting unless these are `DriftOptions`."""
+    if not isinstance(options, DriftOptions):
+        raise InvalidDriftSetting(where, "options", options, "a DriftOptions, such as RECOMMENDED")
+
+
 @dataclass(frozen=True, slots=True)
 class DriftOptions:
     """What the plain rules leave out. All is off by default; `RECOMMENDED` is what the suggestor uses.
@@ -78,5 +99,8 @@ class DriftOptions:
 
 PLAIN: Final = DriftOptions()
 """The rules as they are, nothing added."""
-RECOMMENDED: Final = DriftOptions(severe_error_factor=2.0, min_earlier_median=20.0, normalise_stop_reasons=True)
-"""Many errors are severe, tiny answers are not judged by their length, and no vendor is odd for its vocabulary."""
+RECOMMENDED: Final = DriftOptions(
+    severe_error_factor=2.0, min_earlier_median=20.0, normalise_stop_reasons=True, growth_ratio=4.0
+)
+"""Many errors are severe, tiny answers are not judged by their length, no vendor is odd for its vocabulary, and answers
+that are four times as long as before are mild."""

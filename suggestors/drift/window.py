@@ -6,12 +6,12 @@ from collections import OrderedDict, deque
 from collections.abc import Iterable
 from threading import Lock
 
-from .errors import check_count
+from .errors import InvalidDriftSetting, check_count
 from .judge import NORMAL, Figures, Judgement, judge
 from .medians import Halves
 from .payloads import ResponseObservation
-from .seen import ERROR, HAD_TOOLS, ODD_AS_SAID, ODD_AT_ALL, USED_TOOL, Seen, WindowKey, see
-from .thresholds import PLAIN, DriftOptions, DriftThresholds
+from .seen import ERROR, HAD_TOOLS, ODD_AS_SAID, ODD_AT_ALL, USED_TOOL, Seen, WindowKey, check_observation, see
+from .thresholds import PLAIN, DriftOptions, DriftThresholds, check_options, thresholds_of
 
 DEFAULT_SIZE = 20
 
@@ -25,9 +25,12 @@ class Window:
         self.size = size
         self.seen: deque[Seen] = deque()
         self._ok = self._empty = self._eligible = self._silent = self._odd = self._odd_at_all = 0
-        self._halves = Halves()
-        for one in seen:
-            self.record(one)
+        self.seen.extend(seen)
+        while len(self.seen) > size:
+            self.seen.popleft()
+        for one in self.seen:
+            self._count(one, 1)
+        self._halves = Halves.of([tokens for tokens, flags in self.seen if not flags & ERROR])
 
     def __len__(self) -> int:
         return len(self.seen)
@@ -90,18 +93,23 @@ class DriftWindow:
     a model. `judge` gives what `detect_drift` gives for `get_window`, at O(log n) for each observation recorded. Any
     number of threads may use it. Of more than `max_windows`, the one that was longest without an observation goes.
 
+    `thresholds` are the name of a preset or `DriftThresholds`.
+
     Raises:
-        InvalidDriftSetting: a size below `min_window_fill`, which would never judge anything.
+        InvalidDriftSetting: a size below `min_window_fill`, which would never judge anything; thresholds or options
+            that are none.
     """
 
     def __init__(
         self,
         max_size: int = DEFAULT_SIZE,
-        thresholds: DriftThresholds = NORMAL,
+        thresholds: str | DriftThresholds = NORMAL,
         options: DriftOptions = PLAIN,
         *,
         max_windows: int = 10_000,
     ) -> None:
+        thresholds = thresholds_of("DriftWindow", thresholds)
+        check_options("DriftWindow", options)
         check_size("DriftWindow", "max_size", max_size, thresholds)
         check_count("DriftWindow", "max_windows", max_windows, 1)
         self.max_size, self.max_windows = max_size, max_windows
@@ -113,7 +121,13 @@ class DriftWindow:
         return len(self._windows)
 
     def record(self, observation: ResponseObservation) -> None:
-        """Adds an observation to its window."""
+        """Adds an observation to its window.
+
+        Raises:
+            InvalidDriftSetting: it is none; nothing is added.
+        """
+        if not isinstance(observation, ResponseObservation):
+            check_observation("DriftWindow.record", observation)
         key = (observation.provider, observation.model, observation.stream)
         with self._lock:
             found = self._windows.get(key)
@@ -169,4 +183,9 @@ class DriftWindow:
 
 def check_size(where: str, name: str, size: object, thresholds: DriftThresholds, most: int = 10_000_000) -> None:
     """Raises InvalidDriftSetting unless a window of this size can ever be full enough to be judged."""
-    check_count(where, name, size, thresholds.min_window_fill, most)
+    least = thresholds.min_window_fill
+    try:
+        check_count(where, name, size, least, most)
+    except InvalidDriftSetting as error:
+        because = f" ({least} is min_window_fill: below it nothing is ever judged)"
+        raise InvalidDriftSetting(where, name, size, error.allowed + because) from None

@@ -137,3 +137,30 @@ def test_known_windows_of_two_monitors_do_not_mix() -> None:
         assert not result.context.of(Failure)
     assert [8] == [window.held for window in log.values(small.projection).values()]
     assert ["8"] == [window.settings.split("/")[0] for window in log.values(small.projection).values()]
+
+
+@pytest.mark.parametrize("carried", [False, True])
+@pytest.mark.parametrize("redacted", [range(8), range(4, 8), [7]])
+def test_a_fork_goes_on_where_observations_were_redacted(carried: bool, redacted: list[int]) -> None:
+    """What is redacted counts nowhere, and no verdict takes the number of one that was said about it."""
+
+    def bad(tokens: int) -> ResponseObservation:
+        return ResponseObservation(**{**GOOD, "output_tokens": tokens, "stop_reason": "stop"})
+
+    monitor = DriftMonitor("high", window=8)
+    log = FactLog.open(":memory:", projections=[monitor.projection] if carried else [])
+    context = log.context()
+    for place in range(8):
+        context.add(bad(0), id=f"o{place}")
+    before = Engine([monitor]).run_sync(context, log=log, run_id="r").context
+    log.redact("r", [f"response-observation:o{place}" for place in redacted], reason="asked for", by="ana")
+    add: list[Any] = [(bad(100), f"n{place}") for place in range(20)] + [(bad(0), f"m{place}") for place in range(9)]
+    found = Engine([DriftMonitor("high", window=8)]).fork_sync(log, "r", add=add).context
+    said = {id: fact.payload for id, fact in found.of(DriftVerdict).items()}
+
+    assert [] == list(found.of(Failure).values())
+    assert "acme#1" in before.of(DriftVerdict)
+    assert before.of(DriftVerdict)["acme#1"].payload == said["acme#1"]
+    assert "severe" == list(said.values())[-1].severity
+    assert [f"acme#{each.number}" for each in said.values()] == list(said)
+    assert len(said) > 1

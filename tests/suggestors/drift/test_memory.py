@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quiesce.suggestors.drift.memory import Memory, Settings, is_sound
+from quiesce.suggestors.drift.memory import Memory
 from quiesce.suggestors.drift.payloads import DriftVerdict, KnownWindow, ResponseObservation
 from quiesce.suggestors.drift.remember import fold, project
 from quiesce.suggestors.drift.seen import key_of, see
+from quiesce.suggestors.drift.settings import Settings
+from quiesce.suggestors.drift.sound import is_sound
 from quiesce.suggestors.drift.watch import WATCHES, BaselineOptions
 
 SMALL = Settings(10, BaselineOptions(warm_up=16, watch=WATCHES, alpha=0.5, recovery=5), ("cost", "latency_ms"), 7)
@@ -125,6 +127,7 @@ def test_other_settings_keep_the_window_and_begin_the_baseline_anew() -> None:
         {"starts": (("error", (10**9, 3)),)}, {"starts": (("error", (0, 0, 8)),)}, {"starts": (("nobody", ()),)},
         {"alarms": (("nobody", 1.0, 0, 0),)}, {"numbers": (("cost", b"abc"), ("latency_ms", b""))}, {"numbers": ()},
         {"early": (("mood", (1.0,)),)}, {"cuts": (("mood", 1.0),)},
+        {"usual": -1.0}, {"usual": float("nan")}, {"collapsed_from": -1.0}, {"collapsed_from": float("inf")},
     ],
 )  # fmt: skip
 def test_garbage_is_known_as_such(garbage: dict[str, Any]) -> None:

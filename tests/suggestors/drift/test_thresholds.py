@@ -11,8 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quiesce.suggestors.drift.errors import InvalidDriftSetting
+from quiesce.suggestors.drift.judge import detect_drift
+from quiesce.suggestors.drift.monitor import DriftMonitor
+from quiesce.suggestors.drift.payloads import ResponseObservation
 from quiesce.suggestors.drift.thresholds import PLAIN, RECOMMENDED, SENSITIVITY, SHARES, DriftOptions, DriftThresholds
 from quiesce.suggestors.drift.watch import BaselineOptions
+from quiesce.suggestors.drift.window import DriftWindow
 
 
 def test_the_presets_are_those_of_the_table() -> None:
@@ -90,4 +94,75 @@ def test_baseline_options_outside_their_ranges_are_refused(wrong: dict[str, Any]
 
 def test_everything_beyond_the_rules_is_off_where_nothing_is_said() -> None:
     assert DriftOptions(None, 0.0, normalise_stop_reasons=False, growth_ratio=None) == PLAIN
-    assert DriftOptions(2.0, 20.0, normalise_stop_reasons=True, growth_ratio=None) == RECOMMENDED
+    assert DriftOptions(2.0, 20.0, normalise_stop_reasons=True, growth_ratio=4.0) == RECOMMENDED
+
+
+# --- what it is given -------------------------------------------------------------------------------------------------
+
+
+def _bad(tokens: int = 0) -> ResponseObservation:
+    return ResponseObservation(provider="acme", output_tokens=tokens, has_tool_use=False, request_had_tools=False)
+
+
+@pytest.mark.parametrize("preset", sorted(SENSITIVITY))
+def test_the_name_of_a_preset_will_do_everywhere(preset: str) -> None:
+    said = [_bad(100)] * 6 + [_bad(60)] * 6
+    by_name, by_value = DriftWindow(thresholds=preset), DriftWindow(thresholds=SENSITIVITY[preset])
+    for one in said:
+        by_name.record(one)
+        by_value.record(one)
+
+    assert detect_drift(said, SENSITIVITY[preset]) == detect_drift(said, preset)
+    assert by_value.judge("acme") == by_name.judge("acme")
+
+
+@pytest.mark.parametrize("given", ["medium", "", 3, False, {"error_rate": 0.1}, ["high"], object])
+@pytest.mark.parametrize(
+    "call", [lambda given: detect_drift([], given), lambda given: DriftWindow(thresholds=given), DriftMonitor]
+)
+def test_what_are_no_thresholds_is_refused_by_name(call: Any, given: Any) -> None:
+    """It used to be an AttributeError, and only once there was something to judge."""
+    with pytest.raises(InvalidDriftSetting, match="is not one of low, normal, high, or a DriftThresholds") as caught:
+        call(given)
+
+    assert ("thresholds", given) == (caught.value.name, caught.value.value)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: detect_drift([], options="recommended"),  # type: ignore[arg-type]
+        lambda: DriftWindow(options={}),  # type: ignore[arg-type]
+        lambda: DriftMonitor(options=None),  # type: ignore[arg-type]
+    ],
+)
+def test_what_are_no_options_is_refused(call: Any) -> None:
+    with pytest.raises(InvalidDriftSetting, match="is not a DriftOptions, such as RECOMMENDED"):
+        call()
+
+
+@pytest.mark.parametrize("given", [{"provider": "acme"}, None, "acme", 3])
+def test_what_is_no_observation_is_refused(given: Any) -> None:
+    """Which one it is, and what to do about it; nothing of it is kept."""
+    windows = DriftWindow()
+    with pytest.raises(InvalidDriftSetting) as first:
+        detect_drift([_bad(), given])
+    with pytest.raises(InvalidDriftSetting) as second:
+        windows.record(given)
+
+    assert str(first.value).startswith("detect_drift: window[1]: observation=")
+    assert str(first.value).endswith(
+        "is not a ResponseObservation. Of a dict, make one: ResponseObservation(**observation)"
+    )
+    assert str(second.value).startswith("DriftWindow.record: observation=")
+    assert 0 == len(windows)
+
+
+def test_the_least_size_of_a_window_says_where_it_comes_from() -> None:
+    with pytest.raises(InvalidDriftSetting) as caught:
+        DriftWindow(5)
+
+    assert (
+        "DriftWindow: max_size=5 is not a whole number from 6 to 10000000 (6 is min_window_fill: below it nothing is "
+        "ever judged)"
+    ) == str(caught.value)

@@ -211,3 +211,20 @@ def test_threads_may_share_it() -> None:
 
     assert 50 == len(windows.get_window("acme"))
     assert detect_drift(windows.get_window("acme")) == windows.judge("acme")
+
+
+@given(values=st.lists(st.integers(0, 9), max_size=40), more=st.lists(st.integers(0, 9), max_size=40))
+def test_halves_made_at_once_are_those_made_step_by_step(values: list[int], more: list[int]) -> None:
+    """And stay so while values come and go."""
+    at_once, step_by_step = Halves.of(values), Halves()
+    for value in values:
+        step_by_step.append(value)
+    for value in more:
+        assert step_by_step.medians == at_once.medians
+        for queue in (at_once, step_by_step):
+            queue.append(value)
+            if len(queue) > 12:
+                queue.popleft()
+
+    assert step_by_step.medians == at_once.medians
+    assert len(step_by_step) == len(at_once)
