@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from ..engine import Proposal, Suggestor, propose, suggestor
 from ..facts import Fact, View
+from .readable import look_up, readable
 from .routing.payloads import RouteRequest, Unroutable
 from .selection.eligible import eligible
 from .selection.payloads import Backend, ProviderAssignment, ProviderRequest
-from .selection.readable import look_up, readable
 
 LONGEST_LIST = 20
 """Capabilities that a reason names; a request may ask for thousands."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...facts import Fact, View
+from ..readable import look_up, readable
 from ..selection.payloads import Backend, KnownQuarantine, Quarantine, quarantined
-from ..selection.readable import look_up, readable
 from .names import posterior_id
 from .payloads import Posterior, ProbeTally, RouteRequest
 from .probing import is_due, is_on_trial

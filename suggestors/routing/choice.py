@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...facts import Fact, View
-from ..selection.readable import look_up
+from ..readable import look_up
 from .arms import mean_of
 from .candidates import Candidates, Pool, refs_of
 from .chances import blended

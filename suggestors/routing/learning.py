@@ -13,7 +13,7 @@ from ...engine import Options, Proposal, propose
 from ...facts import Fact, Projection, View
 from ..drift.payloads import DriftVerdict
 from ..feedback.payloads import FeedbackVerdict
-from ..selection.readable import look_up, readable
+from ..readable import look_up, readable
 from .context import linear_evidence
 from .forgetting import Forgetting, Way, forgetting_of
 from .payloads import (

@@ -11,8 +11,8 @@ from typing import Any
 
 from ...engine import InvalidOption, Options, Proposal, propose
 from ...facts import Fact, Projection, View
+from ..readable import look_up, readable
 from ..selection.payloads import Backend, KnownQuarantine, Quarantine
-from ..selection.readable import look_up, readable
 from .arms import Weighing, check_count, check_number
 from .candidates import Candidates, Pool, refs_of
 from .choice import Choice

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ...facts import Fact, View
-from ..selection.readable import look_up
+from ..readable import look_up
 from .payloads import LedgerMark
 
 LEDGER = "ledger"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypeVar
 
-from ...facts import Fact, Payload, View
+from ..facts import Fact, Payload, View
 
 P = TypeVar("P", bound=Payload)
 
