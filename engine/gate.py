@@ -14,6 +14,7 @@ from ..facts.family import family_of
 from ..facts.trail import Decision, Parked, Trail
 from .errors import GateError, InvalidOption
 from .invariant import payload_classes
+from .options import is_number
 
 EXPIRED = "expiry"
 """Who decided on a gate that expired to its default."""
@@ -57,7 +58,7 @@ class Gate:
             raise InvalidOption("Gate.name", name, "a text")
         if not self.families and below_confidence is None:
             raise InvalidOption("Gate.families", families, "a list of payload classes, without below_confidence either")
-        if below_confidence is not None and not (_is_number(below_confidence) and 0 <= below_confidence <= 1):
+        if below_confidence is not None and not (is_number(below_confidence) and 0 <= below_confidence <= 1):
             raise InvalidOption("Gate.below_confidence", below_confidence, "a number from 0 to 1")
         if default not in ("approve", "reject"):
             raise InvalidOption("Gate.default", default, '"approve" or "reject"')
@@ -157,7 +158,3 @@ def _check(trail: Trail, one: Approve | Reject, decided_now: Mapping[str, Decisi
     if one.gate not in trail.gates:
         known = ", ".join(trail.gates) or "none"
         raise GateError(one.gate, f"is not open (open: {known})")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

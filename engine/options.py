@@ -5,7 +5,8 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
+from math import isnan
+from typing import Any, TypeGuard
 
 from ..facts import FactLog, RunId
 from .errors import InvalidOption
@@ -19,7 +20,15 @@ def each(option: str, values: Iterable[Any], kind: type) -> tuple[Any, ...]:
     return found
 
 
-def is_whole(value: object, least: int) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
+    """Tells whether a value is a number that a float can stand for: no truth value, not NaN, no integer beyond all."""
+    try:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and not isnan(value)
+    except OverflowError:
+        return False
+
+
+def is_whole(value: object, least: int) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -15,6 +14,7 @@ from ..facts.fold import ANY_FAMILY
 from ..facts.names import names_around
 from ..facts.trail import SuggestorPrint
 from .errors import InvalidOption, RegistrationError
+from .options import is_number
 from .signature import Signature, Slot, read_signature
 
 
@@ -83,11 +83,11 @@ class Options:
     def __post_init__(self) -> None:
         for name in ("timeout", "deadline", "rate"):
             value = getattr(self, name)
-            if value is not None and not (_is_number(value) and value > 0):
+            if value is not None and not (is_number(value) and value > 0):
                 raise InvalidOption(name, value, "a positive number")
         if not isinstance(self.retries, int) or isinstance(self.retries, bool) or self.retries < 0:
             raise InvalidOption("retries", self.retries, "a whole number from 0")
-        if not (_is_number(self.backoff) and self.backoff >= 0):
+        if not (is_number(self.backoff) and self.backoff >= 0):
             raise InvalidOption("backoff", self.backoff, "a number from 0")
         if self.limit is not None and (
             not isinstance(self.limit, int) or isinstance(self.limit, bool) or self.limit < 1
@@ -96,7 +96,7 @@ class Options:
         if not isinstance(self.version, str):
             object.__setattr__(self, "version", str(self.version))
         seconds = self.memo.total_seconds() if isinstance(self.memo, timedelta) else self.memo
-        if not isinstance(seconds, bool) and not (_is_number(seconds) and seconds > 0):
+        if not isinstance(seconds, bool) and not (is_number(seconds) and seconds > 0):
             raise InvalidOption("memo", self.memo, "True, False, a positive number of seconds or a positive timedelta")
         for name in ("thread", "serial", "pure"):
             if not isinstance(getattr(self, name), bool):
@@ -403,7 +403,3 @@ def _origin(target: Any) -> str:
     code = getattr(inspect.unwrap(target) if callable(target) else target, "__code__", None)
     where = f" (line {code.co_firstlineno})" if code is not None else ""
     return f"{target.__module__}.{target.__qualname__}{where}"
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ...engine.options import is_number, is_whole
 from ...facts import FactError
 from ...facts.errors import shown
 
@@ -32,17 +33,14 @@ def check_number(
     where: str, name: str, value: Any, low: float, high: float = math.inf, *, above: bool = False
 ) -> None:  # fmt: skip
     """Raises InvalidDriftSetting unless the value is a number from `low` to `high`; with `above`, not `low` itself."""
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or not low <= value <= high or (above and value == low) or value == math.inf:  # NaN is in no range
+    if not is_number(value) or not low <= value <= high or (above and value == low) or value == math.inf:
         first = f"a number above {low:g}" if above else f"a number from {low:g}"
         raise InvalidDriftSetting(where, name, value, first if high == math.inf else f"{first} to {high:g}")
 
 
 def check_count(where: str, name: str, value: Any, low: int, high: int | None = None) -> None:
     """Raises InvalidDriftSetting unless the value is a whole number from `low` to `high`."""
-    if (
-        not isinstance(value, int) or isinstance(value, bool) or value < low or (high is not None and value > high)
-    ):  # fmt: skip
+    if not is_whole(value, low) or (high is not None and value > high):
         raise InvalidDriftSetting(
             where, name, value, f"a whole number from {low}" if high is None else f"a whole number from {low} to {high}"
         )

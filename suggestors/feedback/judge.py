@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal
 
 from ...engine import InvalidOption, Proposal, Suggestor, propose, suggestor
+from ...engine.options import is_number, is_whole
 from ...facts import All, Fact, FactLog
 from .asking import Judgement, Manner
 from .calibration import is_trusted
@@ -242,7 +243,7 @@ def _check(
         ("samples", manner.samples, 1), ("retries", manner.retries, 0), ("limit", limit, 1),
         ("min_labels", min_labels, 1),
     ):  # fmt: skip
-        if (name, value) != ("limit", None) and not _whole(value, least):
+        if (name, value) != ("limit", None) and not is_whole(value, least):
             raise InvalidOption(name, value, f"a whole number from {least}")
     if manner.samples > 99:
         raise InvalidOption("samples", manner.samples, "a whole number from 1 to 99")
@@ -256,8 +257,4 @@ def _check(
 
 
 def _between(value: object, low: float, high: float) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
-
-
-def _whole(value: object, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+    return is_number(value) and low <= value <= high

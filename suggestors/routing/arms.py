@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from math import isfinite
 
 from ...engine import InvalidOption
+from ...engine.options import is_number, is_whole
 from .forgetting import Evidence
 
 LEAST = 1e-6
@@ -26,16 +27,15 @@ LEAST = 1e-6
 
 def check_number(name: str, value: object, low: float, high: float) -> float:
     """Returns a setting as a number in a range, or raises InvalidOption."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not isfinite(value) or not low <= value <= high:  # type: ignore[arg-type,operator]  # see `number`
+    if not is_number(value) or not isfinite(value) or not low <= value <= high:
         upper = f" to {high:g}" if isfinite(high) else " on"
         raise InvalidOption(name, value, f"a number from {low:g}{upper}")
-    return float(value)  # type: ignore[arg-type]  # see `number`
+    return float(value)
 
 
 def check_count(name: str, value: object, low: int) -> int:
     """Returns a setting as a whole number from `low` on, or raises InvalidOption."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < low:
+    if not is_whole(value, low):
         raise InvalidOption(name, value, f"a whole number from {low}")
     return value
 

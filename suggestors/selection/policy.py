@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 
 from ...engine import InvalidOption
+from ...engine.options import is_number
 from .payloads import COST_CLASSES, Backend
 
 DEAREST = len(COST_CLASSES) - 1
@@ -82,8 +83,7 @@ def _sorted(numbers: Mapping[str, float]) -> list[tuple[str, float]]:
 
 
 def _check(what: str, value: object, most: float) -> None:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not (is_number and 0 <= value <= most and value < math.inf):  # type: ignore[operator]  # it is a number
+    if not (is_number(value) and 0 <= value <= most and value < math.inf):
         raise InvalidOption(
             what, value, f"a number from 0 to {most:g}" if most < math.inf else "a finite number from 0"
         )

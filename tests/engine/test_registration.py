@@ -558,6 +558,12 @@ def test_an_option_out_of_range_is_refused(option: str, value: Any, allowed: str
     assert (option, allowed) == (caught.value.option, caught.value.allowed)
 
 
+@pytest.mark.parametrize("option", ["timeout", "deadline", "rate", "backoff", "memo"])
+def test_a_number_beyond_all_floats_is_refused_like_others(option: str) -> None:
+    with pytest.raises(InvalidOption, match=option):
+        Options(**{option: 10**400})
+
+
 def test_a_version_may_be_any_value() -> None:
     """It is kept as text, since a log is text."""
     assert ["", "2", "2026-01"] == [Options(version=version).version for version in ("", 2, "2026-01")]  # type: ignore[arg-type]  # people write numbers
