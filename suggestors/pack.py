@@ -100,7 +100,7 @@ def providers(
     backends: Iterable[Backend] = (),
     *,
     policy: Policy | None = None,
-    forgetting: Forgetting | Way = "reset",
+    forgetting: Forgetting | Way | None = None,
     sensitivity: str | DriftThresholds | None = "normal",
     judge: Model | str | FeedbackJudge | None = None,
     router: ThompsonRouter | None = None,
@@ -124,7 +124,7 @@ def providers(
         backends: Who can be asked; every context of the pack begins with them. More can be added to a context.
         policy: What selection prefers among those that can do the same.
         forgetting: How evidence ages: "none", "reset" (severe drift takes a provider back to the prior), "discount",
-            "window", or a `Forgetting`.
+            "window", or a `Forgetting`. By default as the router is told to, and "reset" where that is not given.
         sensitivity: Of the drift monitor: "low", "normal", "high" or `DriftThresholds`; None leaves drift out.
         judge: Who judges feedback that rules leave open: a model of pydantic-ai or its name, or a `FeedbackJudge`.
             By default rules alone.
@@ -154,11 +154,12 @@ def providers(
     )  # fmt: skip
 
 
-def _learning_for(router: ThompsonRouter | None, forgetting: Forgetting | Way) -> OutcomeLearning:
+def _learning_for(router: ThompsonRouter | None, forgetting: Forgetting | Way | None) -> OutcomeLearning:
     """Returns the learning that keeps what a router goes by."""
     if router is None:
-        return OutcomeLearning(forgetting)
-    return OutcomeLearning(forgetting, dim=router.dim or None, every=router.every)
+        return OutcomeLearning("reset" if forgetting is None else forgetting)
+    way = router.forgetting if forgetting is None else forgetting
+    return OutcomeLearning(way, dim=router.dim or None, every=router.every)
 
 
 def _check_fit(router: ThompsonRouter, learning: OutcomeLearning) -> None:

@@ -374,6 +374,18 @@ def test_each_part_that_is_made_fits_the_one_that_is_given() -> None:
 
 
 @pytest.mark.parametrize(
+    ("options", "way"),
+    [({}, "reset"), ({"router": ThompsonRouter(price=2)}, "none"), ({"forgetting": "window"}, "window")],
+)
+def test_evidence_ages_as_the_router_is_told_to_and_with_resets_where_nobody_says(
+    options: dict[str, Any], way: str
+) -> None:
+    [learning] = [one for one in providers(BACKENDS, **options) if isinstance(one, OutcomeLearning)]
+
+    assert way == learning.forgetting.way
+
+
+@pytest.mark.parametrize(
     ("options", "said"),
     [
         ({"backends": BACKENDS[0]}, "a list of Backend objects. Write: providers([Backend(…)])"),
@@ -381,7 +393,10 @@ def test_each_part_that_is_made_fits_the_one_that_is_given() -> None:
         ({"backends": [BACKENDS[0], BACKENDS[0]]}, "named once: two backends go by this name, and ids are names"),
         ({"sensitivity": "extreme"}, "one of low, normal, high"),
         ({"forgetting": "soon"}, "one of none, discount, window, reset"),
-        ({"router": ThompsonRouter()}, "the forgetting of the learning. Write: ThompsonRouter(forgetting="),
+        (
+            {"router": ThompsonRouter(), "forgetting": "reset"},
+            "the forgetting of the learning. Write: ThompsonRouter(forgetting=",
+        ),
         ({"policy": 3}, "a Policy or None"),
         (
             {"router": ThompsonRouter(budget=9, every="day"), "learning": OutcomeLearning("none")},
