@@ -9,6 +9,7 @@ came out in the end is good (0.8 or better).
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Iterable
 from typing import Annotated, Literal
 
@@ -82,8 +83,8 @@ class RootCause(Part):
         """Nobody knows, or nobody has looked."""
         return UnknownCause(details=details)
 
-    def _told(self) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def _told(self) -> str: ...
 
     def __str__(self) -> str:
         """Describes it on one line."""
@@ -234,19 +235,19 @@ class Verdict(Part):
         return VerdictRecovered.model_validate(said)
 
     @property
+    @abstractmethod
     def score(self) -> float:
         """What the verdict by itself is worth, from 0 to 1."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def factor(self) -> float:
         """What the mean quality of the steps is multiplied by."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def without_steps(self) -> float:
         """The quality of a trajectory that has no steps."""
-        raise NotImplementedError
 
     @property
     def cause(self) -> RootCause | None:
