@@ -56,7 +56,7 @@ soak: .venv/.dev ## run the properties for long; SOAK_CASES=500 bounds them
 bench: .venv/.bench ## measure Quiesce beside its peers: one table, in build/bench.{md,json,svg,png}
 	@$(BIN)/python benchmarks/kernel.py --out build $(ARGS)
 
-bench-quick: .venv/.bench ## the same with less of the largest works, in under two minutes
+bench-quick: .venv/.bench ## the same with less of the largest works, in some minutes
 	@$(BIN)/python benchmarks/kernel.py --quick --out build $(ARGS)
 
 dist: .venv/.dev ## build the wheel and the source archive into dist/
