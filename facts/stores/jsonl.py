@@ -113,7 +113,7 @@ class JsonLinesStore:
         except OSError as error:
             self._undo(writer, error)
             raise StoreError(f"{self.path}: {error.strerror or error}; nothing of this append was kept") from error
-        except BaseException:
+        except BaseException:  # a signal in the midst: whatever it was goes on, and the log takes no more
             self._give_up("an append was interrupted, and may be there or not")
             raise
         take(self._contents, io.BytesIO(data))
@@ -183,7 +183,7 @@ class JsonLinesStore:
         except OSError as error:
             os.close(writer)
             raise StoreError(f"{self.path} cannot be written: {error.strerror or error}") from error
-        except BaseException:
+        except BaseException:  # whatever it was goes on; the file must not stay open, nor locked
             os.close(writer)
             raise
         self._writer = writer
@@ -281,7 +281,7 @@ class JsonLinesStore:
             try:
                 if self._writer is None and self._has_changed(os.fstat(file.fileno())):
                     self._refresh(file)
-            except BaseException:
+            except BaseException:  # whatever it was goes on; the file must not stay open
                 file.close()
                 raise
             contents = self._contents

@@ -297,7 +297,7 @@ class Link:
             connection = self._connect()
             try:
                 self._begin(connection)
-            except BaseException:
+            except BaseException:  # whatever it was goes on; a session that is half set up is not kept
                 connection.close()
                 raise
             self._connection, self._known = connection, True

@@ -131,7 +131,7 @@ def put_in_place(path: Path, lines: Iterable[bytes]) -> tuple[int, Contents]:
         if contents.faults or contents.torn:
             raise InternalError(f"what was to take the place of {path} cannot be read ({contents.faults}); it did not")
         new.replace(target)
-    except BaseException:
+    except BaseException:  # whatever it was goes on; what stands stays, and nothing is left beside it
         os.close(file)
         with suppress(OSError):
             new.unlink()

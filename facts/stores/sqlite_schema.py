@@ -111,7 +111,7 @@ def _migrate(db: sqlite3.Connection, where: str) -> None:
         db.execute(f"PRAGMA application_id={APPLICATION_ID}")
         db.execute(f"PRAGMA user_version={VERSION}")
         db.execute("COMMIT")
-    except BaseException:
+    except BaseException:  # whatever it was goes on; the layout stays what it was
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise

@@ -96,7 +96,7 @@ class StoreContract:
 
     def open(self, place: Path) -> Store:
         """Returns a store over the events that are kept in a folder."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has to say how its store is opened: def open(self, place)")
 
     @contextmanager
     def opened(self) -> Iterator[Store]:

@@ -142,9 +142,7 @@ class LiveRun:
         verdict = None
         if judgement.severity != live.memory.severity:
             number = live.memory.number + 1
-            if (
-                self._has_gaps
-            ):  # which verdicts were said about what was redacted, nobody can tell: never more than this
+            if self._has_gaps:  # nobody can tell which verdicts were said about what was redacted; never more than this
                 number = max(number, live.number_at_first + self.count)
             verdict = judgement.verdict(live.memory.key[0], live.id, number, live.memory.total)
             live.memory.said(verdict)

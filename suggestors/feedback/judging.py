@@ -100,9 +100,8 @@ class Judging:
         if isinstance(found, FeedbackVerdict):
             told = {} if self.reasons else {"reasoning": ""}
             return found.model_copy(update={**credit, **told, "judge": found.judge or self.judge})
-        message = (
-            found.message if self.reasons else found.message.partition(": ")[0]
-        )  # what others said comes behind it
+        # What others said comes behind the first colon.
+        message = found.message if self.reasons else found.message.partition(": ")[0]
         with self._counting:
             self._failed[found.kind] += 1
         return JudgeFailure(

@@ -80,9 +80,8 @@ def read_answer(raw: str | bytes | Mapping[str, Any]) -> Answer:
     """
     try:
         if not isinstance(raw, Mapping):
-            raw = json.loads(
-                raw, object_pairs_hook=_once
-            )  # and not pydantic's reader: Python's knows NaN and Infinity, which models write
+            # Not pydantic's reader: Python's knows NaN and Infinity, which models write.
+            raw = json.loads(raw, object_pairs_hook=_once)
         answer = Answer.model_validate(raw)
     except ValidationError as error:
         problems = "; ".join(

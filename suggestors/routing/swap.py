@@ -48,7 +48,7 @@ def _lock(path: Path, until: float) -> int:
                 raise Busy(errno.EAGAIN, "others have been saving into it all the time; try again") from None
             time.sleep(pause)
             pause = min(2 * pause, 0.02)
-        except BaseException:
+        except BaseException:  # whatever it was goes on; closing gives the lock back
             os.close(file)
             raise
         os.close(file)
@@ -73,7 +73,7 @@ def replace(target: Path, data: bytes, placed: Callable[[], None]) -> None:
             is_there = _stands(target, file)
             if is_there:
                 placed()
-    except BaseException:
+    except BaseException:  # whatever it was goes on; a new file that took no place is removed
         if not is_there:
             with suppress(OSError):
                 os.unlink(name)  # noqa: PTH108
