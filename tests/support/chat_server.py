@@ -111,6 +111,9 @@ class ChatServer:
         self.arrived = threading.Event()
         """A request has come in."""
         self._sockets: set[socket.socket] = set()
+        self.idle = threading.Event()
+        """Nobody is connected."""
+        self.idle.set()
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.chat = self
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
@@ -167,6 +170,7 @@ class ChatServer:
         """Notes a connection that came or went."""
         with self._lock:
             (self._sockets.add if there else self._sockets.discard)(connection)
+            (self.idle.clear if self._sockets else self.idle.set)()
 
     def _next(self, request: Request) -> Reply:
         with self._lock:

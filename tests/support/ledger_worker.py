@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 from quiesce.facts import Context, Fact, FactLog, Payload, RunId, projection
 from quiesce.facts.event import CycleCommitted, RunStopped
+from support.at_once import run_at_once
 from support.payloads import STOPPED, started
 
 
@@ -67,32 +67,11 @@ def count_in_processes(url: str, runs: int) -> tuple[dict[str, int], list[bool]]
     """
     words = [sys.executable, "-m", "support.ledger_worker", url]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    workers = [
-        subprocess.Popen(
-            [*words, name, str(runs), "knows" if name != "e" else "does not"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
-        for name in "abcde"
-    ]
-    try:
-        for worker in workers:
-            assert worker.stdout is not None
-            assert "ready\n" == worker.stdout.readline()
-        for worker in workers:
-            assert worker.stdin is not None
-            worker.stdin.write("\n")
-            worker.stdin.flush()
-        for worker in workers:
-            worker.wait(100)
-    finally:
-        for worker in workers:
-            worker.kill()
-            worker.communicate()
+    codes = run_at_once(
+        [[*words, name, str(runs), "knows" if name != "e" else "does not"] for name in "abcde"], environment
+    )
 
-    assert [0] * 5 == [worker.returncode for worker in workers]
+    assert [0] * 5 == codes
     with FactLog.open(url, projections=BOTH) as log:
         counts = {id: value.n for id, value in log.values(sums).items()}
         return counts, [check.ok for check in log.check_projections()]

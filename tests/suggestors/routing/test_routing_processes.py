@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from textwrap import dedent
@@ -17,6 +16,7 @@ from quiesce.suggestors.routing.learning import OutcomeLearning
 from quiesce.suggestors.routing.payloads import Outcome
 from quiesce.suggestors.routing.posterior import fold
 from quiesce.suggestors.routing.probing import probe_tallies
+from support.at_once import run_at_once
 
 pytestmark = pytest.mark.slow
 
@@ -61,24 +61,9 @@ def test_four_processes_learn_what_one_learns(tmp_path: Path) -> None:
     script = tmp_path / "worker.py"
     script.write_text(WORKER)
     environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
-    workers = [
-        subprocess.Popen(
-            [sys.executable, str(script), str(path), f"w{n}", str(EACH)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            text=True, env=environment,
-        )
-        for n in range(4)
-    ]  # fmt: skip
-    for worker in workers:
-        assert worker.stdout is not None
-        assert "ready\n" == worker.stdout.readline()
-    for worker in workers:
-        assert worker.stdin is not None
-        worker.stdin.write("go\n")
-        worker.stdin.close()
-    assert [0] * 4 == [worker.wait(60) for worker in workers]
-    for worker in workers:
-        assert worker.stdout is not None
-        worker.stdout.close()
+    codes = run_at_once([[sys.executable, str(script), str(path), f"w{n}", str(EACH)] for n in range(4)], environment)
+
+    assert [0] * 4 == codes
     learning = OutcomeLearning()
     with FactLog.open(path, projections=[*learning.projections, probe_tallies()]) as log:
         stored = {id: one.model_dump() for id, one in log.values(learning.projection).items()}

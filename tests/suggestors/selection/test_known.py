@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +14,7 @@ from quiesce.engine import Engine, propose, suggestor
 from quiesce.facts import Context, Fact, FactLog, Payload
 from quiesce.suggestors.selection.known import known_quarantines
 from quiesce.suggestors.selection.payloads import KnownQuarantine, Quarantine
+from support.at_once import run_at_once
 
 WORKER = Path(__file__).with_name("quarantine_worker.py")
 
@@ -91,31 +91,12 @@ def test_four_processes_lose_no_quarantine(tmp_path: Path) -> None:
     runs, url = 8, str(tmp_path / "log.db")
     with FactLog.open(url, projections=[known_quarantines]):
         pass  # it is there before they come
-    workers = [
-        subprocess.Popen(
-            [sys.executable, WORKER, url, name, str(runs)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        for name in "abcd"
-    ]
-    try:
-        for worker in workers:
-            assert worker.stdout is not None
-            assert "ready\n" == worker.stdout.readline()
-        for worker in workers:
-            assert worker.stdin is not None
-            worker.stdin.write("\n")
-            worker.stdin.flush()
-        for worker in workers:
-            worker.wait(100)
-    finally:
-        for worker in workers:
-            worker.kill()
-            worker.communicate()
+    codes = run_at_once([[sys.executable, str(WORKER), url, name, str(runs)] for name in "abcd"])
     with FactLog.open(url, projections=[known_quarantines]) as log:
         before = dict(log.values(known_quarantines))
         log.rebuild(known_quarantines.name)
 
-        assert [0] * 4 == [worker.returncode for worker in workers]
+        assert [0] * 4 == codes
         assert before == dict(log.values(known_quarantines))
         assert {"a", "b", "c", "d", "shared"} == set(before)
         assert {(name, f"run {runs}", runs) for name in "abcd"} == {
